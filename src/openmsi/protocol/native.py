@@ -1,0 +1,219 @@
+"""The native record format, version 1: chunk bytes in the value, all else in headers.
+
+docs/protocol.md is its specification; golden bytes in tests/unit/test_native.py hold it still.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from openmsi.errors import RecordRejected
+from openmsi.protocol.digests import check_digest
+from openmsi.protocol.paths import Path, decode_path
+from openmsi.protocol.values import (
+    MAX_CHUNKS,
+    MAX_SIZE,
+    Abort,
+    Chunk,
+    Closing,
+    Opening,
+    Record,
+    VersionId,
+)
+
+FORMAT = "openmsi.format"
+VERSION = "openmsi.version"
+INDEX = "openmsi.index"
+START = "openmsi.start"
+PATH = "openmsi.path"
+SIZE = "openmsi.size"
+MTIME = "openmsi.mtime-ns"
+SOURCE = "openmsi.source"
+ATTRIBUTE = "openmsi.attr."
+TOTAL_SIZE = "openmsi.total-size"
+CHUNKS = "openmsi.chunks"
+DIGEST = "openmsi.digest"
+ABORT = "openmsi.abort"
+
+FORMAT_1 = b"1"
+MAX_HEADERS = 64
+MAX_ATTRIBUTES = 32
+MAX_TEXT_BYTES = 1024
+MAX_MTIME_NS = 2**63 - 1
+
+_VERSION = re.compile(rb"[0-9a-f]{32}")
+_INTEGER = re.compile(rb"0|[1-9][0-9]{0,18}")
+_SIGNED = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
+_ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def encode(item: Chunk | Abort) -> Record:
+    """Return the record that carries `item`. The inverse of `decode`."""
+    headers = [(FORMAT, FORMAT_1), (VERSION, item.version.encode())]
+    if isinstance(item, Abort):
+        headers.append((ABORT, _cut(item.reason)))
+        return Record(item.path.encode(), b"", headers)
+    headers.append((INDEX, b"%d" % item.index))
+    headers.append((START, b"%d" % item.start))
+    if item.opening is not None:
+        headers += _opening_headers(item.path, item.opening)
+    if item.closing is not None:
+        headers.append((TOTAL_SIZE, b"%d" % item.closing.size))
+        headers.append((CHUNKS, b"%d" % item.closing.chunks))
+        headers.append((DIGEST, item.closing.digest.encode()))
+        if item.closing.mtime_ns is not None and item.opening is None:
+            headers.append((MTIME, b"%d" % item.closing.mtime_ns))
+    return Record(item.path.encode(), item.data, headers)
+
+
+def _opening_headers(path: Path, opening: Opening) -> list[tuple[str, bytes]]:
+    headers = [(PATH, path.encode())]
+    if opening.size is not None:
+        headers.append((SIZE, b"%d" % opening.size))
+    if opening.mtime_ns is not None:
+        headers.append((MTIME, b"%d" % opening.mtime_ns))
+    if opening.source:
+        headers.append((SOURCE, _cut(opening.source)))
+    headers += [(ATTRIBUTE + name, text.encode()) for name, text in opening.attributes.items()]
+    return headers
+
+
+def _cut(text: str) -> bytes:
+    return text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore").encode()
+
+
+def is_native(record: Record) -> bool:
+    """Does the record claim to be in this format, of any version?"""
+    return any(name == FORMAT for name, _ in record.headers)
+
+
+def decode(record: Record) -> Chunk | Abort:
+    """Return what `record` says.
+
+    Raises:
+        RecordRejected: for anything that docs/protocol.md does not allow; no other exception.
+    """
+    headers = _own_headers(record.headers)
+    if headers.get(FORMAT) != FORMAT_1:
+        if FORMAT not in headers:
+            raise RecordRejected("foreign", "it has no openmsi.format header")
+        raise RecordRejected(
+            "unknown-format", f"format {headers[FORMAT][:20]!r}; this reads only 1"
+        )
+    if record.key is None:
+        raise RecordRejected("bad-path", "the record has no key")
+    path = decode_path(record.key)
+    version = _version(headers.get(VERSION, b""))
+    if ABORT in headers:
+        return Abort(path, version, _text(headers, ABORT))
+    index = _integer(headers, INDEX, MAX_CHUNKS - 1)
+    start = _integer(headers, START, MAX_SIZE)
+    data = record.value or b""
+    opening = _opening(path, headers) if index == 0 else None
+    closing = _closing(headers, opening) if DIGEST in headers else None
+    chunk = Chunk(path, version, index, start, data, opening, closing)
+    if opening is None and PATH in headers:
+        raise RecordRejected("bad-header", f"{PATH} belongs to index 0, this is index {index}")
+    _check_sizes(chunk)
+    return chunk
+
+
+def _check_sizes(chunk: Chunk) -> None:
+    end = chunk.start + len(chunk.data)
+    opening, closing = chunk.opening, chunk.closing
+    if opening is not None:
+        if chunk.start != 0:
+            raise RecordRejected("bad-size", f"index 0 starts at {chunk.start}, not at 0")
+        if opening.size is not None and end > opening.size:
+            raise RecordRejected("bad-size", f"ends at {end}, after the size {opening.size}")
+    if closing is None:
+        if not chunk.data:
+            raise RecordRejected("bad-size", "only the last record may be without bytes")
+        if end > MAX_SIZE:
+            raise RecordRejected("bad-size", f"ends at {end}, after the limit {MAX_SIZE}")
+        return
+    if closing.chunks != chunk.index + 1:
+        raise RecordRejected(
+            "bad-size", f"{closing.chunks} chunks, yet index {chunk.index} is last"
+        )
+    if end > closing.size:
+        raise RecordRejected("bad-size", f"ends at {end}, after the total size {closing.size}")
+    if opening is not None and end != closing.size:
+        raise RecordRejected("bad-size", f"the only record ends at {end}, not at {closing.size}")
+    if opening is not None and opening.size not in (None, closing.size):
+        raise RecordRejected("bad-size", f"size {opening.size}, yet total size {closing.size}")
+
+
+def _own_headers(pairs: list[tuple[str, bytes]]) -> dict[str, bytes]:
+    # Tracing and other tools may add headers of their own: they are left alone.
+    own: dict[str, bytes] = {}
+    for name, value in pairs:
+        if name.startswith("openmsi."):
+            if name in own:
+                raise RecordRejected("bad-header", f"{name[:80]} comes twice")
+            if value is None:  # Kafka knows null headers, whatever the client's types say
+                raise RecordRejected("bad-header", f"{name[:80]} is null")
+            own[name] = value
+            if len(own) > MAX_HEADERS:
+                raise RecordRejected("bad-header", f"more than {MAX_HEADERS} openmsi headers")
+    return own
+
+
+@lru_cache(maxsize=1024)
+def _version(raw: bytes) -> VersionId:
+    if not _VERSION.fullmatch(raw):
+        raise RecordRejected("bad-header", f"{VERSION} {raw[:40]!r} is not 32 hex digits")
+    return VersionId(raw.decode())
+
+
+def _integer(headers: dict[str, bytes], name: str, most: int) -> int:
+    raw = headers.get(name, b"")
+    if not _INTEGER.fullmatch(raw):
+        raise RecordRejected("bad-header", f"{name} {raw[:40]!r} is not a decimal number")
+    number = int(raw)
+    if number > most:
+        raise RecordRejected("bad-size", f"{name} {number} is over the limit {most}")
+    return number
+
+
+def _mtime(headers: dict[str, bytes]) -> int | None:
+    raw = headers.get(MTIME)
+    if raw is None:
+        return None
+    if not _SIGNED.fullmatch(raw) or abs(int(raw)) > MAX_MTIME_NS:
+        raise RecordRejected("bad-header", f"{MTIME} {raw[:40]!r} is not a time in nanoseconds")
+    return int(raw)
+
+
+def _text(headers: dict[str, bytes], name: str) -> str:
+    raw = headers.get(name, b"")
+    if len(raw) > MAX_TEXT_BYTES:
+        raise RecordRejected("bad-header", f"{name[:80]} has more than {MAX_TEXT_BYTES} bytes")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise RecordRejected("bad-header", f"{name[:80]} is not UTF-8") from None
+
+
+def _opening(path: Path, headers: dict[str, bytes]) -> Opening:
+    if headers.get(PATH) != path.encode():
+        raise RecordRejected("bad-path", f"{PATH} is missing or differs from the key")
+    size = _integer(headers, SIZE, MAX_SIZE) if SIZE in headers else None
+    attributes: dict[str, str] = {}
+    for name in headers:
+        if name.startswith(ATTRIBUTE):
+            short = name[len(ATTRIBUTE) :]
+            if not _ATTRIBUTE_NAME.fullmatch(short) or len(attributes) == MAX_ATTRIBUTES:
+                raise RecordRejected(
+                    "bad-header", f"attribute {short[:80]!r}: bad name or too many"
+                )
+            attributes[short] = _text(headers, name)
+    return Opening(size, _mtime(headers), _text(headers, SOURCE), attributes)
+
+
+def _closing(headers: dict[str, bytes], opening: Opening | None) -> Closing:
+    digest = check_digest(_text(headers, DIGEST))
+    size = _integer(headers, TOTAL_SIZE, MAX_SIZE)
+    chunks = _integer(headers, CHUNKS, MAX_CHUNKS)
+    return Closing(size, chunks, digest, _mtime(headers) if opening is None else None)
