@@ -8,6 +8,8 @@ Kafka keeps at most 4096 bytes of it (the broker's `offset.metadata.max.bytes`).
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
 
 from openmsi.protocol.values import VersionId
@@ -23,9 +25,10 @@ class SafePoint(msgspec.Struct, frozen=True):
     open: frozenset[VersionId] = frozenset()
 
 
-class _Metadata(msgspec.Struct, array_like=True):
-    form: str
-    position: int
+# Without unknown fields: what msgspec skips it reads recursively, as deep as hostile text nests.
+class _Metadata(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    form: Literal["openmsi1"]
+    position: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     open: list[str]
 
 
@@ -34,8 +37,8 @@ _decoder = msgspec.json.Decoder(_Metadata)
 
 def encode_metadata(point: SafePoint) -> str:
     """The text to commit with `point.offset`; empty when it would not fit."""
-    text = msgspec.json.encode(_Metadata("openmsi1", point.position, sorted(point.open))).decode()
-    return text if len(text) <= MAX_METADATA_BYTES else ""
+    text = msgspec.json.encode(_Metadata("openmsi1", point.position, sorted(point.open)))
+    return text.decode() if len(text) <= MAX_METADATA_BYTES else ""
 
 
 def decode_safe_point(offset: int, metadata: str | None) -> SafePoint:
@@ -43,8 +46,8 @@ def decode_safe_point(offset: int, metadata: str | None) -> SafePoint:
     known to be handled."""
     try:
         found = _decoder.decode(metadata or "")
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError):
         return SafePoint(offset, offset)
-    if found.form != "openmsi1" or found.position < offset:
+    if found.position < offset:
         return SafePoint(offset, offset)
     return SafePoint(offset, found.position, frozenset(VersionId(each) for each in found.open))

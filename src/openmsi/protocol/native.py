@@ -1,12 +1,12 @@
 """The native record format, version 1: chunk bytes in the value, all else in headers.
 
-docs/protocol.md is its specification; golden bytes in tests/unit/test_native.py hold it still.
+docs/protocol.md is its specification; golden bytes in tests/unit/golden.py hold it still.
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from collections.abc import Iterable
 
 from openmsi.errors import RecordRejected
 from openmsi.protocol.digests import check_digest
@@ -42,45 +42,66 @@ MAX_ATTRIBUTES = 32
 MAX_TEXT_BYTES = 1024
 MAX_MTIME_NS = 2**63 - 1
 
+_LAST = frozenset((TOTAL_SIZE, CHUNKS, DIGEST))
 _VERSION = re.compile(rb"[0-9a-f]{32}")
 _INTEGER = re.compile(rb"0|[1-9][0-9]{0,18}")
-_SIGNED = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
+_SIGNED = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def encode(item: Chunk | Abort) -> Record:
-    """Return the record that carries `item`. The inverse of `decode`."""
+    """Return the record that carries `item`. The inverse of `decode`.
+
+    Texts that people read (source, reason of an abort) are cut to their limit.
+
+    Raises:
+        RecordRejected: a receiver would reject the record: `item` breaks a rule of the format.
+    """
     headers = [(FORMAT, FORMAT_1), (VERSION, item.version.encode())]
     if isinstance(item, Abort):
         headers.append((ABORT, _cut(item.reason)))
-        return Record(item.path.encode(), b"", headers)
-    headers.append((INDEX, b"%d" % item.index))
-    headers.append((START, b"%d" % item.start))
-    if item.opening is not None:
-        headers += _opening_headers(item.path, item.opening)
-    if item.closing is not None:
-        headers.append((TOTAL_SIZE, b"%d" % item.closing.size))
-        headers.append((CHUNKS, b"%d" % item.closing.chunks))
-        headers.append((DIGEST, item.closing.digest.encode()))
-        if item.closing.mtime_ns is not None and item.opening is None:
-            headers.append((MTIME, b"%d" % item.closing.mtime_ns))
-    return Record(item.path.encode(), item.data, headers)
+        record = Record(item.path.encode(), b"", headers)
+    else:
+        headers += _chunk_headers(item)
+        record = Record(item.path.encode(), item.data, headers)
+    decode(record)  # a few microseconds, so that there is one set of rules
+    return record
+
+
+def _chunk_headers(chunk: Chunk) -> list[tuple[str, bytes]]:
+    headers = [(INDEX, b"%d" % chunk.index), (START, b"%d" % chunk.start)]
+    mtime_ns = None
+    if chunk.opening is not None:
+        mtime_ns = chunk.opening.mtime_ns
+        headers += _opening_headers(chunk.path, chunk.opening)
+    if chunk.closing is not None:
+        if mtime_ns is None:
+            mtime_ns = chunk.closing.mtime_ns
+        headers.append((TOTAL_SIZE, b"%d" % chunk.closing.size))
+        headers.append((CHUNKS, b"%d" % chunk.closing.chunks))
+        headers.append((DIGEST, chunk.closing.digest.encode()))
+    if mtime_ns is not None:
+        headers.append((MTIME, b"%d" % mtime_ns))
+    return headers
 
 
 def _opening_headers(path: Path, opening: Opening) -> list[tuple[str, bytes]]:
     headers = [(PATH, path.encode())]
     if opening.size is not None:
         headers.append((SIZE, b"%d" % opening.size))
-    if opening.mtime_ns is not None:
-        headers.append((MTIME, b"%d" % opening.mtime_ns))
     if opening.source:
         headers.append((SOURCE, _cut(opening.source)))
-    headers += [(ATTRIBUTE + name, text.encode()) for name, text in opening.attributes.items()]
+    headers += [(ATTRIBUTE + name, _utf8(text)) for name, text in opening.attributes.items()]
     return headers
 
 
+def _utf8(text: str) -> bytes:
+    # A text may quote a file name that is not valid Unicode.
+    return text.encode(errors="backslashreplace")
+
+
 def _cut(text: str) -> bytes:
-    return text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore").encode()
+    return _utf8(text)[:MAX_TEXT_BYTES].decode(errors="ignore").encode()
 
 
 def is_native(record: Record) -> bool:
@@ -95,26 +116,20 @@ def decode(record: Record) -> Chunk | Abort:
         RecordRejected: for anything that docs/protocol.md does not allow; no other exception.
     """
     headers = _own_headers(record.headers)
-    if headers.get(FORMAT) != FORMAT_1:
-        if FORMAT not in headers:
-            raise RecordRejected("foreign", "it has no openmsi.format header")
-        raise RecordRejected(
-            "unknown-format", f"format {headers[FORMAT][:20]!r}; this reads only 1"
-        )
     if record.key is None:
         raise RecordRejected("bad-path", "the record has no key")
     path = decode_path(record.key)
-    version = _version(headers.get(VERSION, b""))
+    version = _version(headers)
     if ABORT in headers:
         return Abort(path, version, _text(headers, ABORT))
     index = _integer(headers, INDEX, MAX_CHUNKS - 1)
     start = _integer(headers, START, MAX_SIZE)
     data = record.value or b""
     opening = _opening(path, headers) if index == 0 else None
-    closing = _closing(headers, opening) if DIGEST in headers else None
-    chunk = Chunk(path, version, index, start, data, opening, closing)
+    closing = None if _LAST.isdisjoint(headers) else _closing(headers, opening)
     if opening is None and PATH in headers:
         raise RecordRejected("bad-header", f"{PATH} belongs to index 0, this is index {index}")
+    chunk = Chunk(path, version, index, start, data, opening, closing)
     _check_sizes(chunk)
     return chunk
 
@@ -145,32 +160,52 @@ def _check_sizes(chunk: Chunk) -> None:
         raise RecordRejected("bad-size", f"size {opening.size}, yet total size {closing.size}")
 
 
-def _own_headers(pairs: list[tuple[str, bytes]]) -> dict[str, bytes]:
-    # Tracing and other tools may add headers of their own: they are left alone.
+def _own_headers(pairs: Iterable[tuple[str, bytes | None]]) -> dict[str, bytes]:
     own: dict[str, bytes] = {}
+    wrong = ""
     for name, value in pairs:
-        if name.startswith("openmsi."):
-            if name in own:
-                raise RecordRejected("bad-header", f"{name[:80]} comes twice")
-            if value is None:  # Kafka knows null headers, whatever the client's types say
-                raise RecordRejected("bad-header", f"{name[:80]} is null")
+        if not name.startswith("openmsi."):
+            continue  # tracing and other tools may add headers of their own
+        if name in own:
+            wrong = f"{name[:80]!r} comes twice"
+        elif value is None:  # Kafka has null headers
+            wrong = f"{name[:80]!r} is null"
+        else:
             own[name] = value
-            if len(own) > MAX_HEADERS:
-                raise RecordRejected("bad-header", f"more than {MAX_HEADERS} openmsi headers")
+    # What a later format allows is not ours to judge: the format comes first.
+    if FORMAT not in own:
+        raise RecordRejected("foreign", f"it has no {FORMAT} header")
+    if own[FORMAT] != FORMAT_1:
+        raise RecordRejected("unknown-format", f"{FORMAT} is {own[FORMAT][:20]!r}, this reads b'1'")
+    if wrong:
+        raise RecordRejected("bad-header", wrong)
+    if len(own) > MAX_HEADERS:
+        raise RecordRejected("bad-header", f"more than {MAX_HEADERS} openmsi headers")
     return own
 
 
-@lru_cache(maxsize=1024)
-def _version(raw: bytes) -> VersionId:
+def _required(headers: dict[str, bytes], name: str) -> bytes:
+    raw = headers.get(name)
+    if raw is None:
+        raise RecordRejected("bad-header", f"{name} is missing")
+    return raw
+
+
+def _version(headers: dict[str, bytes]) -> VersionId:
+    raw = _required(headers, VERSION)
     if not _VERSION.fullmatch(raw):
-        raise RecordRejected("bad-header", f"{VERSION} {raw[:40]!r} is not 32 hex digits")
+        raise RecordRejected(
+            "bad-header", f"{VERSION} {raw[:40]!r} is not 32 lower-case hex digits"
+        )
     return VersionId(raw.decode())
 
 
 def _integer(headers: dict[str, bytes], name: str, most: int) -> int:
-    raw = headers.get(name, b"")
+    raw = _required(headers, name)
     if not _INTEGER.fullmatch(raw):
-        raise RecordRejected("bad-header", f"{name} {raw[:40]!r} is not a decimal number")
+        raise RecordRejected(
+            "bad-header", f"{name} {raw[:40]!r} is not a decimal number of at most 19 digits"
+        )
     number = int(raw)
     if number > most:
         raise RecordRejected("bad-size", f"{name} {number} is over the limit {most}")
@@ -197,8 +232,8 @@ def _text(headers: dict[str, bytes], name: str) -> str:
 
 
 def _opening(path: Path, headers: dict[str, bytes]) -> Opening:
-    if headers.get(PATH) != path.encode():
-        raise RecordRejected("bad-path", f"{PATH} is missing or differs from the key")
+    if _required(headers, PATH) != path.encode():
+        raise RecordRejected("bad-path", f"{PATH} differs from the key")
     size = _integer(headers, SIZE, MAX_SIZE) if SIZE in headers else None
     attributes: dict[str, str] = {}
     for name in headers:
@@ -213,6 +248,7 @@ def _opening(path: Path, headers: dict[str, bytes]) -> Opening:
 
 
 def _closing(headers: dict[str, bytes], opening: Opening | None) -> Closing:
+    _required(headers, DIGEST)
     digest = check_digest(_text(headers, DIGEST))
     size = _integer(headers, TOTAL_SIZE, MAX_SIZE)
     chunks = _integer(headers, CHUNKS, MAX_CHUNKS)

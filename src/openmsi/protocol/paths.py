@@ -1,8 +1,9 @@
-"""The file's name in a topic: relative, POSIX, UTF-8 in Unicode form NFC, safe on any system.
+r"""The file's name in a topic: relative, POSIX, UTF-8 in Unicode form NFC, safe on any system.
 
 One rule for sender and receiver: a name that some receiver could not write safely is refused
-where it is sent, and refused again wherever it is decoded. The reserved names are those of
-Microsoft's "Naming Files, Paths, and Namespaces".
+where it is sent, and refused again wherever it is decoded. `\` is an ordinary character on Linux
+and a separator on Windows: a name may contain it, but what it separates obeys the same rules.
+The reserved names are those of Microsoft's "Naming Files, Paths, and Namespaces".
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ MAX_NAME_BYTES = 255
 # Receivers keep unfinished files under this name, so no file of a topic may lie there.
 SPOOL_NAME = ".openmsi"
 
+_SEPARATOR = re.compile(r"[/\\]")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _RESERVED = re.compile(
-    r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³])[ ]*(?:[.:].*)?", re.S
+    r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:[.:].*)?", re.S
 )
+# The second and third are the short (8.3) names that Windows makes for the first.
+_SPOOL = re.compile(r"\.openmsi|openms~[0-9]+|op[0-9a-f]{4}~[0-9]+")
 
 
 def check_path(text: str) -> Path:
@@ -45,29 +49,38 @@ def check_path(text: str) -> Path:
         raise _bad(text, f"it has {length} bytes, more than {MAX_PATH_BYTES}")
     if not unicodedata.is_normalized("NFC", text):
         raise _bad(text, "it is not in Unicode form NFC")
-    if text[0] == "/":
+    if text[0] in "/\\":
         raise _bad(text, "it is absolute")
-    if _DRIVE.match(text):
-        raise _bad(text, "it starts with a drive letter")
-    names = text.split("/")
-    for name in names:
-        _check_name(text, name)
-    if names[0] == SPOOL_NAME:
+    if text[1:2] == ":":  # Windows takes any first character for a drive here, also a digit
+        raise _bad(text, "it starts with a drive")
+    if any(len(name.encode()) > MAX_NAME_BYTES for name in text.split("/")):
+        raise _bad(text, f"a part of it has more than {MAX_NAME_BYTES} bytes")
+    parts = _SEPARATOR.split(text)
+    for part in parts:
+        _check_part(text, part)
+    if _is_spool(parts[0]):
         raise _bad(text, f"{SPOOL_NAME} is where receivers keep unfinished files")
     return Path(text)
 
 
-def _check_name(text: str, name: str) -> None:
-    if not name:
+def _check_part(text: str, part: str) -> None:
+    if not part:
         raise _bad(text, "it has an empty part")
-    if name in (".", ".."):
-        raise _bad(text, f"it contains {name!r}")
-    if len(name.encode()) > MAX_NAME_BYTES:
-        raise _bad(text, f"a part of it has more than {MAX_NAME_BYTES} bytes")
-    if name[0] == "\\" or "..\\" in name or name.endswith("\\.."):
-        raise _bad(text, "it climbs or is absolute where \\ separates names")
-    if _RESERVED.fullmatch(name):
-        raise _bad(text, f"{name!r} is a reserved device name on Windows")
+    # Windows drops dots and spaces at the end of a name, and a colon starts the name of a stream
+    # in the file before it: what is left here may be the directory itself, or the one above.
+    if not part.partition(":")[0].strip(". "):
+        raise _bad(text, f"its part {part[:80]!r} starts with nothing but dots and spaces")
+    if _DRIVE.match(part):
+        raise _bad(text, f"its part {part[:80]!r} starts with a drive letter")
+    if _RESERVED.fullmatch(part):
+        raise _bad(text, f"its part {part[:80]!r} is a reserved device name on Windows")
+
+
+def _is_spool(part: str) -> bool:
+    # As file systems compare: macOS and Windows ignore case, HFS+ also characters that are not
+    # seen, Windows the dots and spaces at the end and what follows a colon.
+    seen = "".join(each for each in part if unicodedata.category(each) != "Cf")
+    return bool(_SPOOL.fullmatch(seen.partition(":")[0].rstrip(". ").casefold()))
 
 
 def to_path(native: str) -> Path:
@@ -80,7 +93,7 @@ def to_path(native: str) -> Path:
 
 
 # A path comes once per chunk, and a large file has thousands of them.
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def decode_path(key: bytes) -> Path:
     """Return the path that a record's key holds.
 

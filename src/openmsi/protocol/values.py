@@ -1,4 +1,5 @@
-"""What the records of a topic mean. Valid once built; every codec decodes to these.
+"""What the records of a topic mean. Every codec decodes to these, and to valid ones only; none
+encodes one that breaks the format.
 
 `start` and `size` are bytes in a file; `index` counts chunks from 0; `mtime_ns` is nanoseconds
 since 1970-01-01 UTC.
@@ -45,7 +46,7 @@ class Closing(msgspec.Struct, frozen=True):
     size: int
     chunks: int
     digest: Digest
-    # Known only at the end for a file that grew while it was sent; else as in the opening.
+    # Of a file that grew while it was sent, and only if the opening has none.
     mtime_ns: int | None = None
 
 

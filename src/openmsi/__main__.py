@@ -1,0 +1,5 @@
+"""python -m openmsi"""
+
+from openmsi.cli import main
+
+main()

@@ -1,0 +1,115 @@
+"""What `upload` and `watch` share: one directory to one topic."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from rich.filesize import decimal
+
+from openmsi import __version__
+from openmsi.cli.options import Stop
+from openmsi.cli.show import Doing, Rate
+from openmsi.errors import RecordRejected, UsageError
+from openmsi.events import Notice, Report, SendSummary, Started
+from openmsi.kafka import KafkaSettings, TopicInfo, open_admin, open_producer
+from openmsi.protocol import check_path
+from openmsi.send.job import SendJob
+from openmsi.send.ledger import Ledger, ledger_path
+from openmsi.send.sender import Sender
+from openmsi.state import hold
+
+
+class SendOptions(msgspec.Struct, frozen=True):
+    """What the command line says about sending, whatever the directory."""
+
+    topic: str
+    settings: KafkaSettings
+    state_dir: Path
+    prefix: str
+    chunk_size: int | None
+
+
+def describe_topic(settings: KafkaSettings, name: str) -> TopicInfo:
+    """Also shows that the brokers can be reached, and with whose rights."""
+    admin = open_admin(settings)
+    try:
+        return admin.describe_topic(name)
+    finally:
+        admin.close()
+
+
+def source_name() -> str:
+    return f"openmsi-{__version__}@{socket.gethostname()}"
+
+
+def check_prefix(prefix: str) -> str:
+    """Raises UsageError for a prefix that cannot begin a path."""
+    stripped = prefix.strip("/")
+    if stripped:
+        try:
+            check_path(stripped)
+        except RecordRejected as error:
+            raise UsageError("--prefix", error.detail) from None
+    return stripped
+
+
+def send(
+    job: SendJob,
+    options: SendOptions,
+    report: Report,
+    stop: Stop,
+    started: Callable[[Sender], None],
+) -> SendSummary:
+    """Send one directory, with its ledger held against other programs.
+
+    Raises:
+        InUse: another program sends this directory to this topic.
+    """
+    path = ledger_path(options.state_dir, job.root, job.topic, job.prefix)
+    doing = f"sending {job.root} to topic {job.topic.name!r}"
+    meta = {
+        "root": str(job.root),
+        "topic": job.topic.name,
+        "topic_id": job.topic.topic_id,
+        "prefix": job.prefix,
+    }
+    set_aside: list[str] = []
+    with hold(path.with_suffix(".lock"), doing):
+        ledger = Ledger(path, meta, set_aside)
+        for text in set_aside:
+            report(Notice(text))
+        try:
+            opener = partial(open_producer, options.settings, job.topic)
+            sender = Sender(job, ledger, opener, report)
+            started(sender)
+            if not job.once:
+                report(Started(str(job.root), job.topic.name))
+            return sender.run(stop)
+        finally:
+            ledger.close()
+
+
+class SendProgress:
+    """What a terminal shows while a sender works."""
+
+    def __init__(self) -> None:
+        self._sender: Sender | None = None
+        self._rate = Rate()
+
+    def started(self, sender: Sender) -> None:
+        self._sender = sender
+
+    def __call__(self) -> Doing | None:
+        if self._sender is None:
+            return None
+        stats = self._sender.stats
+        headline = (
+            f"{stats.sent} sent, {decimal(stats.bytes_read)} at {self._rate(stats.bytes_read)}"
+            f", {self._sender.finder.waiting()} waiting"
+        )
+        files = [(each.native, each.done, each.identity.size) for each in [*self._sender.reading]]
+        return Doing(headline, files)

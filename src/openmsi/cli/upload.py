@@ -1,0 +1,129 @@
+"""openmsi upload: files and directories once, until all is acknowledged."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from openmsi.cli.options import (
+    Bootstrap,
+    ChunkSize,
+    ClientConfig,
+    Debug,
+    Exclude,
+    Include,
+    Json,
+    Prefix,
+    StateDir,
+    StopOnSignal,
+    Topic,
+    kafka_settings,
+    state_directory,
+)
+from openmsi.cli.sending import (
+    SendOptions,
+    SendProgress,
+    check_prefix,
+    describe_topic,
+    send,
+    source_name,
+)
+from openmsi.cli.show import shown
+from openmsi.errors import LocalDiskError, SomeFailed
+from openmsi.events import SendSummary
+from openmsi.send.filters import Filter
+from openmsi.send.job import SendJob, fit_chunk_size
+
+
+def upload(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and directories.")],
+    topic: Topic,
+    prefix: Prefix = "",
+    include: Include = None,
+    exclude: Exclude = None,
+    chunk_size: ChunkSize = None,
+    bootstrap_servers: Bootstrap = None,
+    client_config: ClientConfig = None,
+    state_dir: StateDir = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Send files or whole directories once, and wait until they are safe in the topic.
+
+    A directory keeps its tree, relative to the argument. What was sent before and did not
+    change is not sent again; an upload that was interrupted goes on where it was.
+
+    Exit code 3: some files could not be sent, and each was named.
+
+    Example: openmsi upload scans/ notes.txt --topic ebsd
+    """
+    run(
+        paths,
+        SendOptions(
+            topic,
+            kafka_settings(bootstrap_servers, client_config),
+            state_directory(state_dir),
+            check_prefix(prefix),
+            chunk_size,
+        ),
+        Filter(include or (), exclude or ()),
+        as_json,
+    )
+
+
+def run(paths: list[Path], options: SendOptions, keep: Filter, as_json: bool) -> None:
+    """Raises SomeFailed when a file could not be sent."""
+    roots = by_root(paths)
+    info = describe_topic(options.settings, options.topic)
+    chunk_size = fit_chunk_size(options.chunk_size, info)
+    stop = StopOnSignal()
+    progress = SendProgress()
+    total = SendSummary(0, 0, 0, 0, 0, 0.0)
+    with shown(as_json, progress) as report:
+        for root, only in roots.items():
+            job = SendJob(
+                root,
+                info,
+                chunk_size,
+                keep,
+                source_name(),
+                only=only,
+                prefix=options.prefix,
+                once=True,
+            )
+            total = _add(total, send(job, options, report, stop, progress.started))
+            if stop.asked:
+                break
+        report(total)
+    if stop.asked:
+        raise SomeFailed("upload", "it was stopped", "The same command goes on where it was.")
+    if total.failed:
+        raise SomeFailed("upload", f"{total.failed} files were not sent; each was named above")
+
+
+def by_root(paths: list[Path]) -> dict[Path, frozenset[str] | None]:
+    """The directories to send: whole ones, and those of single files with the files' names.
+
+    Raises:
+        LocalDiskError: there is no such file or directory.
+    """
+    whole: dict[Path, frozenset[str] | None] = {}
+    single: dict[Path, set[str]] = {}
+    for path in paths:
+        if path.is_dir():
+            whole[Path(os.path.realpath(path))] = None
+        elif os.path.lexists(path):
+            parent = Path(os.path.realpath(path.parent))
+            single.setdefault(parent, set()).add(path.name)
+        else:
+            raise LocalDiskError(str(path), "there is no such file or directory")
+    return {**{root: frozenset(names) for root, names in single.items()}, **whole}
+
+
+def _add(one: SendSummary, other: SendSummary) -> SendSummary:
+    pairs = zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True)
+    return SendSummary(*(a + b for a, b in pairs))

@@ -1,0 +1,143 @@
+"""What happens to files, told to whoever listens: the command line, a log, a test.
+
+Each is one JSON object with `event` as its tag when `--json` is given. Sizes are bytes,
+`seconds` durations, `mtime_ns` nanoseconds since 1970-01-01 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True):
+    """Base of all events."""
+
+
+class FileSent(Event, frozen=True, tag="sent"):
+    """Every record of the file is acknowledged. `seconds` counts from opening it."""
+
+    path: str
+    size: int
+    version: str
+    digest: str
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    seconds: float
+
+
+class FileFailed(Event, frozen=True, tag="failed"):
+    """The file could not be sent; `retry` says whether it will be tried again."""
+
+    path: str
+    reason: str
+    retry: bool = False
+
+
+class FileSkipped(Event, frozen=True, tag="skipped"):
+    """The file is not sent on purpose: a symbolic link, a device."""
+
+    path: str
+    reason: str
+
+
+class FileChanged(Event, frozen=True, tag="changed"):
+    """The file changed while it was read: that version is aborted, the next follows."""
+
+    path: str
+    reason: str
+
+
+class FileRebuilt(Event, frozen=True, tag="rebuilt"):
+    """The file lies whole and verified at its destination."""
+
+    path: str
+    size: int
+    version: str
+    digest: str
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    mtime_ns: int | None = None
+
+
+class VersionAborted(Event, frozen=True, tag="aborted"):
+    """The sender gave up this version; another one usually follows."""
+
+    path: str
+    version: str
+    reason: str
+
+
+class VersionStale(Event, frozen=True, tag="stale"):
+    """Nothing came for an unfinished version for a long time; it no longer holds others back."""
+
+    path: str
+    version: str
+    partition: int
+    first_offset: int
+
+
+class DeadLetter(Event, frozen=True, tag="dead-letter"):
+    """Records that cannot be handled, where they lie, and why."""
+
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    reason: str
+    detail: str
+    path: str = ""
+    version: str = ""
+
+
+class Waiting(Event, frozen=True, tag="waiting"):
+    """Work has stopped for a reason that passes; it goes on by itself."""
+
+    reason: str
+
+
+class Resumed(Event, frozen=True, tag="resumed"):
+    """The reason to wait is gone."""
+
+
+class Notice(Event, frozen=True, tag="notice"):
+    """Something a person may want to know."""
+
+    text: str
+
+
+class Started(Event, frozen=True, tag="started"):
+    """The program is at work in `directory`, and for a receiver, a member of `group`."""
+
+    directory: str
+    topic: str
+    group: str = ""
+
+
+class SendSummary(Event, frozen=True, tag="summary"):
+    """What a sender did. `already_sent` were in the topic before and are unchanged."""
+
+    sent: int
+    bytes: int
+    already_sent: int
+    failed: int
+    skipped: int
+    seconds: float
+
+
+class ReceiveSummary(Event, frozen=True, tag="summary"):
+    """What a receiver did. `incomplete` versions had not all their records when it stopped."""
+
+    rebuilt: int
+    bytes: int
+    dead_letters: int
+    incomplete: int
+    seconds: float
+
+
+Report = Callable[[Event], None]

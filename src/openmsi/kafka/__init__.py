@@ -1,0 +1,35 @@
+"""Apache Kafka behind a narrow seam. The only package that imports the Kafka client."""
+
+from openmsi.kafka.admin import KafkaAdmin, open_admin
+from openmsi.kafka.consumer import KafkaConsumer, open_consumer
+from openmsi.kafka.producer import KafkaProducer, open_producer
+from openmsi.kafka.seam import (
+    Admin,
+    Consumer,
+    Delivery,
+    Fetched,
+    Notice,
+    Producer,
+    Rebalanced,
+    TopicInfo,
+)
+from openmsi.kafka.settings import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
+
+__all__ = [
+    "DEFAULT_BOOTSTRAP_SERVERS",
+    "Admin",
+    "Consumer",
+    "Delivery",
+    "Fetched",
+    "KafkaAdmin",
+    "KafkaConsumer",
+    "KafkaProducer",
+    "KafkaSettings",
+    "Notice",
+    "Producer",
+    "Rebalanced",
+    "TopicInfo",
+    "open_admin",
+    "open_consumer",
+    "open_producer",
+]

@@ -1,0 +1,172 @@
+"""Looking at topics, making and deleting them, and reading single records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+    TopicDescription,
+)
+
+from openmsi.errors import (
+    BrokerUnreachable,
+    KafkaFailure,
+    NotAuthorized,
+    TopicError,
+)
+from openmsi.kafka.mapping import is_unreachable, mapped, reason, to_error
+from openmsi.kafka.reader import Reader
+from openmsi.kafka.seam import Fetched, TopicInfo
+from openmsi.kafka.settings import KafkaSettings, admin_config
+from openmsi.protocol import KAFKA_DEFAULT_MAX_MESSAGE_BYTES
+
+# Seconds until an unanswered request is an error; sooner when no connection could be made.
+_ANSWER_TIMEOUT = 10.0
+_CONNECT_TIMEOUT = 4.5
+_STEP = 0.05
+
+_T = TypeVar("_T")
+
+
+class KafkaAdmin:
+    """The real `Admin`; `open_admin` makes one. Nothing connects before the first question."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._where = f"Kafka at {settings.bootstrap_servers}"
+        self._trouble: KafkaError | None = None
+        with mapped("Kafka client"):
+            self._client = AdminClient({**admin_config(settings), "error_cb": self._heard})
+        self._reader: Reader | None = None
+
+    def _heard(self, error: KafkaError) -> None:
+        # "All brokers are down" says less than the reason that came before it.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or self._trouble is None:
+            self._trouble = error
+
+    def describe_topic(self, name: str) -> TopicInfo:
+        """See `Admin.describe_topic`. Also raises BrokerUnreachable and NotAuthorized."""
+        return _info(self._describe(name), self._topic_settings(name))
+
+    def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicInfo:
+        """See `Admin.create_topic`. Returns when every partition has a leader."""
+        new = NewTopic(name, partitions, replication_factor=-1, config=dict(settings))
+        self._ask(lambda: self._client.create_topics([new])[name], f"topic {name!r}")
+        deadline = time.monotonic() + _ANSWER_TIMEOUT
+        while True:
+            try:
+                found = self._describe(name)
+                if len(found.partitions) == partitions and all(p.leader for p in found.partitions):
+                    return _info(found, self._topic_settings(name))
+            except TopicError:
+                pass  # made, but not every broker knows of it yet
+            if time.monotonic() > deadline:
+                why = f"it was made, but not all its partitions have a leader after {_ANSWER_TIMEOUT:.0f} s"
+                raise KafkaFailure(f"topic {name!r}", why, retriable=True)
+            time.sleep(_STEP)
+
+    def delete_topic(self, name: str) -> None:
+        """See `Admin.delete_topic`. Returns when the topic is gone."""
+        self._ask(lambda: self._client.delete_topics([name])[name], f"topic {name!r}")
+        deadline = time.monotonic() + _ANSWER_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                self._describe(name)
+            except TopicError:
+                return
+            time.sleep(_STEP)
+
+    def read(self, topic: str, partition: int, offset: int) -> Fetched | None:
+        """See `Admin.read`. Reading a partition forwards is as fast as consuming it."""
+        if self._reader is None:
+            self._reader = Reader(self._settings)
+        return self._reader.read(topic, partition, offset)
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _describe(self, name: str) -> TopicDescription:
+        topics = TopicCollection([name])
+        found = self._ask(lambda: self._client.describe_topics(topics)[name], f"topic {name!r}")
+        assert isinstance(found, TopicDescription)
+        return found
+
+    def _topic_settings(self, name: str) -> dict[str, ConfigEntry]:
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        try:
+            return self._ask(
+                lambda: self._client.describe_configs([resource])[resource], f"topic {name!r}"
+            )
+        except NotAuthorized:
+            return {}  # many clusters let users write but not look: Kafka's defaults then
+
+    def _ask(self, start: Callable[[], Future[Any]], what: str) -> Any:
+        """Wait for the answer to a request, and find out why there is none."""
+        self._trouble = None
+        with mapped(what):
+            answer = start()
+        begun = time.monotonic()
+        while not answer.done():
+            self._client.poll(_STEP)
+            waited = time.monotonic() - begun
+            if self._trouble is not None and not is_unreachable(self._trouble):
+                raise to_error(self._trouble, self._where)
+            if waited > (_CONNECT_TIMEOUT if self._trouble is not None else _ANSWER_TIMEOUT):
+                raise self._unreachable(f"no answer within {waited:.0f} s")
+        try:
+            return answer.result()
+        except KafkaException as exception:
+            error: KafkaError = exception.args[0]
+            if is_unreachable(error):
+                raise self._unreachable(reason(error)) from exception
+            raise to_error(error, what) from exception
+
+    def _unreachable(self, why: str) -> BrokerUnreachable:
+        known = KafkaError(KafkaError._TIMED_OUT, why)
+        error = to_error(self._trouble or known, self._where)
+        assert isinstance(error, BrokerUnreachable)
+        return error
+
+
+def _info(topic: TopicDescription, settings: Mapping[str, ConfigEntry]) -> TopicInfo:
+    def number(name: str, default: int) -> int:
+        entry = settings.get(name)
+        return int(entry.value) if entry is not None and entry.value is not None else default
+
+    def limit(name: str) -> int | None:
+        found = number(name, -1)
+        return None if found < 0 else found
+
+    policy = settings.get("cleanup.policy")
+    return TopicInfo(
+        name=topic.name,
+        topic_id=str(topic.topic_id),
+        partitions=len(topic.partitions),
+        replication=min((len(each.replicas) for each in topic.partitions), default=0),
+        max_message_bytes=number("max.message.bytes", KAFKA_DEFAULT_MAX_MESSAGE_BYTES),
+        retention_ms=limit("retention.ms"),
+        retention_bytes=limit("retention.bytes"),
+        cleanup_policy=str(policy.value) if policy is not None else "delete",
+        min_insync_replicas=number("min.insync.replicas", 1),
+    )
+
+
+def open_admin(settings: KafkaSettings) -> KafkaAdmin:
+    """Return an `Admin`; `close` it when done.
+
+    Raises:
+        ConfigError: the client does not know or accept a setting.
+    """
+    return KafkaAdmin(settings)

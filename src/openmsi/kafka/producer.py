@@ -1,0 +1,106 @@
+"""Sending records: the real `Producer`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as Client
+
+from openmsi.errors import OpenMSIError
+from openmsi.kafka.conditions import Conditions
+from openmsi.kafka.mapping import mapped, to_error
+from openmsi.kafka.seam import Delivery, Notice, TopicInfo
+from openmsi.kafka.settings import KafkaSettings, producer_config
+from openmsi.protocol import Record
+
+
+class KafkaProducer:
+    """The real `Producer`; `open_producer` makes one.
+
+    After an error that leaves librdkafka's producer useless, every record that it holds and
+    every later one comes back from `poll` with that error, and another producer has to be opened.
+    """
+
+    def __init__(self, settings: KafkaSettings, topic: TopicInfo, notice: Notice) -> None:
+        self._topic = topic.name
+        self._what = f"topic {topic.name!r}"
+        self._conditions = Conditions(notice, f"Kafka at {settings.bootstrap_servers}")
+        # Delivery callbacks run inside poll, in the caller's thread: a list is enough.
+        self._delivered: list[Delivery] = []
+        self._purged = False
+        config = {**producer_config(settings, topic), "error_cb": self._conditions.heard}
+        with mapped("Kafka client"):
+            self._client = Client(config)
+
+    def produce(self, record: Record, token: object) -> bool:
+        """See `Producer.produce`. What can never be sent is taken too, and fails in `poll`."""
+        try:
+            self._client.produce(
+                self._topic,
+                record.value,
+                record.key,
+                on_delivery=partial(self._done, token),
+                headers=record.headers,  # type: ignore[arg-type]
+            )
+        except BufferError:
+            return False
+        except KafkaException as exception:
+            self._delivered.append(Delivery(token, -1, -1, self._error(exception.args[0])))
+        return True
+
+    def _done(self, token: object, error: KafkaError | None, message: Message) -> None:
+        # Keep nothing of `message`: it holds a copy of the value.
+        if error is None:
+            self._delivered.append(Delivery(token, message.partition(), message.offset(), None))  # type: ignore[arg-type]
+        else:
+            self._delivered.append(Delivery(token, -1, -1, self._error(error)))
+
+    def _error(self, error: KafkaError) -> OpenMSIError:
+        # A fatal error is the reason for all that is purged or refused after it.
+        return self._conditions.fatal or to_error(error, self._what)
+
+    def poll(self, timeout: float) -> list[Delivery]:
+        """See `Producer.poll`. While all brokers are away it may take a second longer.
+
+        Raises:
+            NotAuthorized: the login is refused. Nothing is given up: poll again to wait on.
+        """
+        if not self._delivered:
+            # librdkafka returns as soon as it has anything for us, be it a log line.
+            self._client.poll(timeout)
+        else:
+            self._client.poll(0)
+        if self._conditions.fatal is not None and not self._purged:
+            self._purged = True
+            self._client.purge()
+            self._client.poll(0)
+        if not self._delivered:
+            self._conditions.tell(self._probe)
+            return []
+        delivered, self._delivered = self._delivered, []
+        if any(each.error is None for each in delivered):
+            self._conditions.over()
+        return delivered
+
+    def _probe(self, timeout: float) -> object:
+        return self._client.list_topics(self._topic, timeout)
+
+    def close(self) -> None:
+        """See `Producer.close`. Does not wait for brokers."""
+        self._client.purge()
+        self._client.poll(0)
+        # The last reference: librdkafka ends its threads here.
+        del self._client
+
+
+def open_producer(settings: KafkaSettings, topic: TopicInfo, notice: Notice) -> KafkaProducer:
+    """Return a `Producer` for `topic`; `close` it when done.
+
+    Args:
+        notice: told, from within `poll`, that all brokers are away, and that they are back.
+
+    Raises:
+        ConfigError: the client does not know or accept a setting.
+    """
+    return KafkaProducer(settings, topic, notice)

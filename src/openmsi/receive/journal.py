@@ -1,0 +1,206 @@
+"""The receiver's durable record: how far each partition is, what is open, what was published."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from openmsi.events import DeadLetter
+from openmsi.kafka.seam import TopicInfo
+from openmsi.protocol import Manifest, Opening, VersionId, check_path
+from openmsi.receive.assembly import Saved
+from openmsi.state import (
+    database_error,
+    disk_error,
+    make_directory,
+    open_database,
+    state_file,
+)
+
+FORM = 1
+RECENT_VERSIONS = 20_000
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE positions (partition INTEGER PRIMARY KEY, position INTEGER);
+CREATE TABLE open (
+    version TEXT PRIMARY KEY, path TEXT, partition INTEGER, first_offset INTEGER,
+    last_offset INTEGER, next_index INTEGER, extent INTEGER, opening BLOB
+) WITHOUT ROWID;
+CREATE TABLE published (
+    version TEXT PRIMARY KEY, path TEXT, size INTEGER, digest TEXT, partition INTEGER,
+    first_offset INTEGER, last_offset INTEGER, at REAL
+) WITHOUT ROWID;
+CREATE TABLE dead_letters (
+    partition INTEGER, first_offset INTEGER, last_offset INTEGER, version TEXT,
+    path TEXT, reason TEXT, detail TEXT, at REAL,
+    PRIMARY KEY (partition, first_offset, version)
+) WITHOUT ROWID
+"""
+
+
+class Journal:
+    """The record of one destination, topic and group.
+
+    Args:
+        set_aside: gets a sentence when an unusable file had to be put away.
+    """
+
+    def __init__(self, path: Path, meta: dict[str, str], set_aside: list[str]) -> None:
+        self.path = path
+        self._db = open_database(path, _SCHEMA, FORM, set_aside)
+        with self._db:
+            self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", meta.items())
+        self._published: list[Manifest] = []
+        self._letters: list[DeadLetter] = []
+        self._recent: OrderedDict[str, None] = OrderedDict()
+
+    def meta(self, name: str) -> str:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return str(row[0]) if row else ""
+
+    def finished(self, version: VersionId) -> bool:
+        """Was this version published here?"""
+        if version in self._recent:
+            return True
+        query = "SELECT 1 FROM published WHERE version = ?"
+        return self._db.execute(query, (version,)).fetchone() is not None
+
+    def position(self, partition: int) -> int | None:
+        """The offset after the last record that was handled durably; None if there was none."""
+        query = "SELECT position FROM positions WHERE partition = ?"
+        row = self._db.execute(query, (partition,)).fetchone()
+        return row and int(row[0])
+
+    def open_versions(self, partition: int) -> list[Saved]:
+        rows = self._db.execute(
+            "SELECT version, path, partition, first_offset, last_offset, next_index, extent,"
+            " opening FROM open WHERE partition = ?",
+            (partition,),
+        )
+        return [
+            Saved(
+                VersionId(row[0]),
+                check_path(row[1]),
+                row[2],
+                row[3],
+                row[4],
+                row[5],
+                row[6],
+                msgspec.json.decode(row[7], type=Opening),
+            )
+            for row in rows
+        ]
+
+    def published(self, manifest: Manifest) -> None:
+        """Remember it; durable at the next checkpoint."""
+        self._published.append(manifest)
+        self._recent[manifest.version] = None
+        if len(self._recent) > RECENT_VERSIONS and len(self._recent) > len(self._published):
+            self._recent.popitem(last=False)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Keep it; durable at the next checkpoint."""
+        self._letters.append(letter)
+
+    def dead_letters(self) -> list[tuple[object, ...]]:
+        """All that are kept, oldest first; the columns are those of the table."""
+        return self._db.execute("SELECT * FROM dead_letters ORDER BY at").fetchall()
+
+    def checkpoint(self, positions: dict[int, int], saved: Iterable[Saved]) -> None:
+        """Write everything in one transaction: `positions` of the owned partitions, and their
+        open versions.
+
+        Raises:
+            DiskFull: nothing was written; try again later.
+        """
+        now = time.time()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._write(positions, saved, now)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise database_error(self.path, error) from error
+        self._published.clear()
+        self._letters.clear()
+
+    def _write(self, positions: dict[int, int], saved: Iterable[Saved], now: float) -> None:
+        run = self._db.executemany
+        run("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions.items())
+        run("DELETE FROM open WHERE partition = ?", [(each,) for each in positions])
+        run(
+            "INSERT OR REPLACE INTO open VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (*msgspec.structs.astuple(each)[:-1], msgspec.json.encode(each.opening))
+                for each in saved
+            ],
+        )
+        run(
+            "INSERT OR REPLACE INTO published VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    m.version,
+                    m.path,
+                    m.size,
+                    m.digest,
+                    m.partition,
+                    m.first_offset,
+                    m.last_offset,
+                    now,
+                )
+                for m in self._published
+            ],
+        )
+        run(
+            "INSERT OR IGNORE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    d.partition,
+                    d.first_offset,
+                    d.last_offset,
+                    d.version,
+                    d.path,
+                    d.reason,
+                    d.detail,
+                    now,
+                )
+                for d in self._letters
+            ],
+        )
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def journal_path(state_dir: Path, destination: Path, topic: TopicInfo, group: str) -> Path:
+    """A topic that was deleted and made again has another id, and so another journal."""
+    return state_file(state_dir, "receive", destination, topic.name, topic.topic_id, group)
+
+
+def own_group(state_dir: Path, destination: Path, topic: TopicInfo, is_new: bool) -> str:
+    """The consumer group of this destination alone, the same at every start.
+
+    A destination that `is_new` gets a new one, and with it the topic from its beginning: the
+    files that the former group received were in a directory that is gone.
+
+    Raises:
+        LocalDiskError: the state directory cannot be used.
+    """
+    file = state_file(state_dir, "receive", destination, topic.name).with_suffix(".group")
+    try:
+        make_directory(file.parent)
+        if is_new or not file.exists():
+            file.write_text(f"openmsi-{destination.name}-{os.urandom(6).hex()}", encoding="utf-8")
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise disk_error(file, error) from error

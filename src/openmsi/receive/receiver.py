@@ -1,0 +1,381 @@
+"""The receiving loop: records in, complete and verified files out.
+
+One thread owns all of this; rebalances are told from inside `Consumer.poll`, so in it too.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+
+import msgspec
+
+from openmsi.errors import DiskFull, OpenMSIError, RecordRejected
+from openmsi.events import (
+    DeadLetter,
+    FileRebuilt,
+    Notice,
+    ReceiveSummary,
+    Report,
+    Resumed,
+    Waiting,
+)
+from openmsi.kafka.seam import Consumer, Fetched, TopicInfo
+from openmsi.kafka.seam import Notice as OnNotice
+from openmsi.protocol import Manifest, SafePoint, VersionId, decode
+from openmsi.receive.assembly import (
+    Assembler,
+    Discard,
+    Effect,
+    Publish,
+    Saved,
+    Tell,
+    Verify,
+    Write,
+)
+from openmsi.receive.journal import Journal
+from openmsi.receive.sink import Refused, Sink
+from openmsi.receive.spool import Spool
+from openmsi.state import disk_error
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 1.0
+CHECKPOINT_BYTES = 64 * 2**20
+STALE_CHECK_SECONDS = 60.0
+POLL_SECONDS = 0.1
+BATCH_BYTES = 16 * 2**20
+MIN_BATCH, MAX_BATCH = 16, 1000
+BEGINNING = -2
+# The end of a topic may be a record that is never shown to us, such as a transaction's marker.
+QUIET_END_SECONDS = 5.0
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EAGAIN}
+
+
+class ReceiveJob(msgspec.Struct, frozen=True):
+    """What to receive.
+
+    Args:
+        until_end: stop where the topic ended when its partitions were assigned.
+        stale_after: seconds after which an unfinished version holds nothing back any more.
+    """
+
+    topic: TopicInfo
+    group: str
+    until_end: bool = False
+    stale_after: float = 86_400.0
+
+
+class ReceiveStats(msgspec.Struct):
+    """Running totals, read by a progress display while the receiver works. Sizes in bytes."""
+
+    rebuilt: int = 0
+    bytes_rebuilt: int = 0
+    bytes_received: int = 0
+    records: int = 0
+    dead_letters: int = 0
+    open: int = 0
+
+
+class Receiver:
+    """Rebuilds the files of one topic into a sink, as a member of a consumer group.
+
+    Args:
+        open_consumer: gives the consumer for the job's topic and group.
+        report: hears of every file.
+    """
+
+    def __init__(
+        self,
+        job: ReceiveJob,
+        open_consumer: Callable[[OnNotice], Consumer],
+        sink: Sink,
+        journal: Journal,
+        report: Report,
+    ) -> None:
+        self._job = job
+        self._sink = sink
+        self._journal = journal
+        self._report = report
+        self._spool = Spool(sink.spool_directory)
+        self._assembler = Assembler(job.topic.name, journal.finished)
+        self._consumer = open_consumer(self._on_notice)
+        self.stats = ReceiveStats()
+        self._effects: deque[Effect] = deque()
+        self._ready: deque[Manifest] = deque()
+        self._blocked = False
+        self._dirty = False
+        self._unsynced_bytes = 0
+        self._checkpoint_due = 0.0
+        self._stale_due = 0.0
+        self._ends: dict[int, int] = {}
+        self._assigned = False
+        self._heard = 0.0
+        self._batch = MAX_BATCH
+
+    # -- the loop --------------------------------------------------------------------------
+
+    def run(self, stop: Callable[[], bool]) -> ReceiveSummary:
+        """Receive until `stop()`, or until the end of the topic.
+
+        Raises:
+            OpenMSIError: the topic is gone, the broker refuses us, the destination is broken.
+                Nothing is lost: what was not committed is received again by the next run.
+        """
+        began = self._heard = time.monotonic()
+        try:
+            self._consumer.subscribe(self)
+            while not stop() and not self._at_end():
+                self._turn()
+            incomplete = self._assembler.incomplete()
+        finally:
+            self._close()
+        for path, _ in incomplete if self._job.until_end else ():
+            self._report(Notice(f"{path}: not all of it is in the topic yet"))
+        stats = self.stats
+        return ReceiveSummary(
+            stats.rebuilt,
+            stats.bytes_rebuilt,
+            stats.dead_letters,
+            len(incomplete),
+            time.monotonic() - began,
+        )
+
+    def _turn(self) -> None:
+        if self._blocked:
+            self._consumer.poll(1, 1.0)  # all is paused: this only keeps us in the group
+        else:
+            self._take_records()
+        if self._perform() and self._publish():
+            if self._blocked:
+                self._unblock()
+            now = time.monotonic()
+            if now >= self._stale_due:
+                self._stale_due = now + STALE_CHECK_SECONDS
+                self._effects.extend(self._assembler.stale(now, self._job.stale_after))
+            if self._dirty and (
+                now >= self._checkpoint_due or self._unsynced_bytes > CHECKPOINT_BYTES
+            ):
+                self._checkpoint()
+        self.stats.open = self._assembler.open_count()
+
+    def _take_records(self) -> None:
+        wait = min(POLL_SECONDS, max(0.0, self._checkpoint_due - time.monotonic()) or POLL_SECONDS)
+        fetched = self._consumer.poll(self._batch, wait)
+        if not fetched:
+            return
+        now = self._heard = time.monotonic()
+        size = 0
+        for each in fetched:
+            if self._assembler.owns(each.partition):
+                size += len(each.record.value or b"")
+                self._take_record(each, now)
+        self.stats.records += len(fetched)
+        self.stats.bytes_received += size
+        # Bounded memory: a batch of large records is a small batch.
+        average = size // len(fetched) + 1
+        self._batch = max(MIN_BATCH, min(MAX_BATCH, BATCH_BYTES // average))
+
+    def _take_record(self, each: Fetched, now: float) -> None:
+        self._dirty = True
+        try:
+            effects = self._assembler.record(each.partition, each.offset, decode(each.record), now)
+        except RecordRejected as rejected:
+            effects = self._assembler.record(each.partition, each.offset, rejected, now)
+        self._effects.extend(effects)
+
+    def _at_end(self) -> bool:
+        if not self._job.until_end or not self._assigned or self._effects or self._ready:
+            return False
+        points = self._assembler.positions()
+        if all(points[each] >= end for each, end in self._ends.items() if each in points):
+            return True
+        return not self._blocked and time.monotonic() - self._heard > QUIET_END_SECONDS
+
+    def _close(self) -> None:
+        try:
+            self._consumer.close()  # tells `revoked` of what is assigned: the last checkpoint
+        finally:
+            self._spool.close()
+
+    # -- effects ---------------------------------------------------------------------------
+
+    def _perform(self) -> bool:
+        """Perform the effects in order. Returns False when one must wait."""
+        while self._effects:
+            try:
+                self._perform_one(self._effects[0])
+            except OSError as error:
+                return self._block(error)
+            self._effects.popleft()
+        return True
+
+    def _perform_one(self, effect: Effect) -> None:
+        if isinstance(effect, Write):
+            self._spool.write(effect.version, effect.start, effect.data)
+            self._unsynced_bytes += len(effect.data)
+        elif isinstance(effect, Publish):
+            self._ready.append(effect.manifest)
+        elif isinstance(effect, Verify):
+            digest = self._spool.digest(effect.version, effect.algorithm)
+            self._effects.extend(self._assembler.verified(effect.version, digest))
+        elif isinstance(effect, Discard):
+            self._spool.discard(effect.version)
+        else:
+            self._tell(effect)
+
+    def _tell(self, effect: Tell) -> None:
+        if isinstance(effect.event, DeadLetter):
+            self.stats.dead_letters += 1
+            self._journal.dead_letter(effect.event)
+        self._report(effect.event)
+
+    def _publish(self) -> bool:
+        """Publish what is complete, each durable before it gets its name."""
+        while self._ready:
+            manifest = self._ready[0]
+            try:
+                self._spool.sync(manifest.version)
+                self._sink.publish(manifest, self._spool.release(manifest.version))
+            except Refused as refused:
+                self._ready.popleft()
+                self._effects.extend(self._assembler.rejected(manifest.version, *refused.args))
+                self._perform()
+                continue
+            except OSError as error:
+                return self._block(error)
+            self._ready.popleft()
+            self._assembler.published(manifest.version)
+            self._journal.published(manifest)
+            self._tell_rebuilt(manifest)
+        return True
+
+    def _tell_rebuilt(self, manifest: Manifest) -> None:
+        self.stats.rebuilt += 1
+        self.stats.bytes_rebuilt += manifest.size
+        self._report(
+            FileRebuilt(
+                manifest.path,
+                manifest.size,
+                manifest.version,
+                manifest.digest,
+                manifest.topic,
+                manifest.partition,
+                manifest.first_offset,
+                manifest.last_offset,
+                manifest.mtime_ns,
+            )
+        )
+
+    def _block(self, error: OSError) -> bool:
+        """Wait when the reason may pass; the broker keeps the records meanwhile."""
+        if error.errno not in _PASSING and getattr(error, "winerror", None) != 112:
+            raise disk_error(error.filename or self._sink.spool_directory, error) from error
+        if not self._blocked:
+            self._blocked = True
+            self._consumer.pause(list(self._assembler.positions()))
+            self._report(Waiting(str(disk_error(self._sink.spool_directory, error))))
+        return False
+
+    def _unblock(self) -> None:
+        self._blocked = False
+        self._consumer.resume(list(self._assembler.positions()))
+        self._report(Resumed())
+
+    # -- checkpoints -----------------------------------------------------------------------
+
+    def _checkpoint(self) -> None:
+        """Make everything so far lasting, so that no record of it is needed again.
+
+        1. Make the spool files of open versions durable.
+        2. Make the published names durable (their content is since `_publish`).
+        3. Write the journal: positions, open versions, published versions, dead letters.
+        4. Commit each partition's safe offset.
+
+        A crash between any two leaves the earlier state, from which records are read again.
+        """
+        try:
+            self._spool.sync_all()
+            self._sink.sync()
+            self._journal.checkpoint(self._assembler.positions(), self._assembler.saved())
+        except OSError as error:
+            self._block(error)
+            return
+        except DiskFull as error:
+            self._checkpoint_due = time.monotonic() + CHECKPOINT_SECONDS
+            self._report(Waiting(str(error)))
+            return
+        self._dirty = False
+        self._unsynced_bytes = 0
+        self._checkpoint_due = time.monotonic() + CHECKPOINT_SECONDS
+        try:
+            self._consumer.commit(self._assembler.safe_points())
+        except OpenMSIError as error:
+            if not error.retriable:
+                raise
+            log.info("commit will be tried again: %s", error)
+            self._dirty = True
+
+    # -- partitions come and go, told by the consumer --------------------------------------
+
+    def assigned(self, points: Mapping[int, SafePoint]) -> Mapping[int, int]:
+        self._assigned = True
+        self._heard = time.monotonic()
+        starts = {}
+        for partition, committed in points.items():
+            low, high = self._consumer.offsets(partition)
+            start, handled, saved = self._where_to_start(partition, committed, low)
+            if not low <= start <= high:
+                gone = f"records {start} to {low}" if start < low else f"everything before {start}"
+                text = f"{self._job.topic.name}[{partition}]: {gone} no longer in the topic"
+                self._report(Notice(f"{text}; receiving goes on at {low}"))
+                start, handled = low, SafePoint(low, low)
+            self._assembler.assigned(partition, start, handled, saved, self._heard)
+            starts[partition] = start
+            self._ends[partition] = high
+        return starts
+
+    def _where_to_start(
+        self, partition: int, committed: SafePoint, low: int
+    ) -> tuple[int, SafePoint, list[Saved]]:
+        """Our own journal, if nobody went further since; else what the group committed."""
+        position = self._journal.position(partition)
+        saved = self._journal.open_versions(partition)
+        whole = [each for each in saved if self._spool.size(each.version) >= each.extent]
+        if position is None or committed.position > position:
+            useful = [each for each in whole if each.version in committed.open]
+            for each in saved:
+                if each not in useful:
+                    self._spool.discard(each.version)
+            if committed.offset < 0:
+                return low, SafePoint(low, low), useful
+            return committed.offset, committed, useful
+        broken = [each for each in saved if each not in whole]
+        start = min([position, *(each.first_offset for each in broken)])
+        again = frozenset(each.version for each in broken)
+        return start, SafePoint(start, position, again), whole
+
+    def revoked(self, partitions: Collection[int]) -> None:
+        if not self._blocked and not self._effects and not self._ready:
+            self._checkpoint()
+        self.lost(partitions)
+
+    def lost(self, partitions: Collection[int]) -> None:
+        gone: set[VersionId] = set()
+        for partition in partitions:
+            gone.update(self._assembler.forget(partition))
+            self._ends.pop(partition, None)
+        self._effects = deque(each for each in self._effects if _version(each) not in gone)
+        self._ready = deque(each for each in self._ready if each.version not in gone)
+
+    def _on_notice(self, error: OpenMSIError | None) -> None:
+        self._report(Resumed() if error is None else Waiting(str(error)))
+
+
+def _version(effect: Effect) -> VersionId | None:
+    if isinstance(effect, Publish):
+        return effect.manifest.version
+    return None if isinstance(effect, Tell) else effect.version

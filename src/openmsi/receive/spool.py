@@ -1,0 +1,115 @@
+"""The files of incomplete versions, never under their final name."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+from openmsi.protocol import Digest, VersionId, digest_of, new_hasher
+from openmsi.state import make_directory
+
+MAX_OPEN_FILES = 64
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+class Spool:
+    """Files in one directory, named after their version.
+
+    Raises:
+        LocalDiskError: the directory cannot be made.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        make_directory(directory)
+        self._handles: OrderedDict[VersionId, int] = OrderedDict()
+        self._unsynced: set[VersionId] = set()
+
+    def path(self, version: VersionId) -> Path:
+        return self._directory / version
+
+    def write(self, version: VersionId, start: int, data: bytes) -> None:
+        """Write `data` at byte `start`.
+
+        Raises:
+            OSError: as the system says; a part may be written, and it may be tried again.
+        """
+        handle = self._open(version)
+        view = memoryview(data)
+        while view:
+            count = _write_at(handle, view, start)
+            view, start = view[count:], start + count
+        self._unsynced.add(version)
+
+    def sync(self, version: VersionId) -> None:
+        """Make what was written of one version durable."""
+        if version in self._unsynced:
+            os.fsync(self._open(version))
+            self._unsynced.discard(version)
+
+    def sync_all(self) -> None:
+        for version in list(self._unsynced):
+            self.sync(version)
+
+    def size(self, version: VersionId) -> int:
+        """Bytes in the version's file; 0 when there is none."""
+        try:
+            return os.stat(self.path(version)).st_size
+        except FileNotFoundError:
+            return 0
+
+    def digest(self, version: VersionId, algorithm: str) -> Digest:
+        """Read the whole file for its digest."""
+        hasher = new_hasher(algorithm)
+        with open(self.path(version), "rb") as file:
+            while data := file.read(2**20):
+                hasher.update(data)
+        return digest_of(hasher, algorithm)
+
+    def release(self, version: VersionId) -> Path:
+        """Close the version's file, which has its full content, and return where it is."""
+        self._close(version)
+        self._unsynced.discard(version)
+        return self.path(version)
+
+    def discard(self, version: VersionId) -> None:
+        self.release(version).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close everything; take the directory away when nothing is left in it."""
+        for version in list(self._handles):
+            self._close(version)
+        for directory in (self._directory, self._directory.parent):
+            try:
+                directory.rmdir()
+            except OSError:
+                return
+
+    def _open(self, version: VersionId) -> int:
+        handle = self._handles.get(version)
+        if handle is not None:
+            self._handles.move_to_end(version)
+            return handle
+        if len(self._handles) >= MAX_OPEN_FILES:
+            self._close(next(iter(self._handles)))
+        handle = os.open(self.path(version), _FLAGS, 0o666)
+        self._handles[version] = handle
+        return handle
+
+    def _close(self, version: VersionId) -> None:
+        handle = self._handles.pop(version, None)
+        if handle is not None:
+            os.close(handle)
+
+
+if hasattr(os, "pwrite"):
+
+    def _write_at(handle: int, data: memoryview, start: int) -> int:
+        return os.pwrite(handle, data, start)
+
+else:
+
+    def _write_at(handle: int, data: memoryview, start: int) -> int:
+        os.lseek(handle, start, os.SEEK_SET)
+        return os.write(handle, data)

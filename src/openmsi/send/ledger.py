@@ -1,0 +1,225 @@
+"""The sender's durable record: which content of which file is in the topic, and where.
+
+One SQLite file per watched directory and topic. Rows are buffered and written many at a time;
+a reader in another process (`openmsi status`) sees them as they are written.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+import msgspec
+from blake3 import blake3
+
+from openmsi.kafka.seam import TopicInfo
+from openmsi.protocol import Manifest, VersionId
+from openmsi.send.files import Identity
+from openmsi.send.transfer import Progress
+from openmsi.state import database_error, open_database, state_file
+
+FORM = 1
+SENT, IN_FLIGHT, FAILED, BASELINE = "sent", "in-flight", "failed", "baseline"
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE files (
+    directory TEXT, name TEXT, state TEXT,
+    size INTEGER, mtime_ns INTEGER, inode INTEGER, attempt INTEGER,
+    version TEXT, chunk_size INTEGER, next_index INTEGER, next_start INTEGER,
+    digest TEXT, partition INTEGER, first_offset INTEGER, last_offset INTEGER, chunks INTEGER,
+    at REAL, reason TEXT,
+    PRIMARY KEY (directory, name)
+) WITHOUT ROWID;
+CREATE INDEX unfinished ON files (state) WHERE state IN ('in-flight', 'failed')
+"""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What the ledger knows of one file. `at` is seconds since 1970 of the last change of state;
+    the fields from `version` on mean something according to `state`."""
+
+    directory: str
+    name: str
+    state: str
+    size: int
+    mtime_ns: int
+    inode: int
+    attempt: int = 0
+    version: str = ""
+    chunk_size: int = 0
+    next_index: int = 0
+    next_start: int = 0
+    digest: str = ""
+    partition: int = -1
+    first_offset: int = -1
+    last_offset: int = -1
+    chunks: int = 0
+    at: float = 0.0
+    reason: str = ""
+
+    @property
+    def native(self) -> str:
+        """The file's name relative to the watched directory."""
+        return f"{self.directory}/{self.name}" if self.directory else self.name
+
+    def describes(self, identity: Identity) -> bool:
+        """Is the file on disk still the one that this entry is about?"""
+        return (self.size, self.mtime_ns, self.inode) == (
+            identity.size,
+            identity.mtime_ns,
+            identity.inode,
+        )
+
+    def progress(self) -> Progress:
+        return Progress(
+            VersionId(self.version),
+            self.chunk_size,
+            self.next_index,
+            self.next_start,
+            self.partition,
+            self.first_offset,
+        )
+
+
+_COLUMNS = ", ".join(Entry.__struct_fields__)
+_UPSERT = (
+    f"INSERT OR REPLACE INTO files ({_COLUMNS}) "
+    f"VALUES ({', '.join('?' * len(Entry.__struct_fields__))})"
+)
+
+
+def split(native: str) -> tuple[str, str]:
+    directory, _, name = native.rpartition("/")
+    return directory, name
+
+
+def ledger_path(state_dir: Path, root: Path, topic: TopicInfo, prefix: str) -> Path:
+    """A topic that was deleted and made again has another id, and so another ledger."""
+    return state_file(state_dir, "send", root, topic.name, topic.topic_id, prefix)
+
+
+class Ledger:
+    """The record of one watched directory, one topic, one prefix.
+
+    Args:
+        set_aside: gets a sentence when an unusable file had to be put away.
+    """
+
+    def __init__(self, path: Path, meta: dict[str, str], set_aside: list[str]) -> None:
+        self.path = path
+        self._db = open_database(path, _SCHEMA, FORM, set_aside)
+        self._dirty: dict[tuple[str, str], Entry] = {}
+        rows = [*meta.items(), ("id", os.urandom(16).hex())]
+        with self._db:
+            self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", rows)
+        self._id = str(self.meta("id"))
+
+    def meta(self, name: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return row and str(row[0])
+
+    def set_meta(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+    def new_version(
+        self, native: str, identity: Identity, chunk_size: int, attempt: int
+    ) -> VersionId:
+        """The id of this content's version. The same content gets the same id after a crash, so
+        that a receiver recognises what the ledger had no time to note."""
+        text = (self._id, native, identity.size, identity.mtime_ns, identity.inode)
+        seed = "\0".join(map(str, (*text, chunk_size, attempt)))
+        return VersionId(blake3(seed.encode(errors="surrogateescape")).hexdigest(length=16))
+
+    def directory(self, directory: str) -> dict[str, Entry]:
+        """All entries of one directory, by name."""
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM files WHERE directory = ?", (directory,))
+        found = {row[1]: Entry(*row) for row in rows}
+        for (where, name), entry in self._dirty.items():
+            if where == directory:
+                found[name] = entry
+        return found
+
+    def entry(self, native: str) -> Entry | None:
+        key = split(native)
+        if key in self._dirty:
+            return self._dirty[key]
+        row = self._db.execute(
+            f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND name = ?", key
+        ).fetchone()
+        return Entry(*row) if row else None
+
+    def in_state(self, state: str) -> list[Entry]:
+        self.flush()
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM files WHERE state = ?", (state,))
+        return [Entry(*row) for row in rows]
+
+    def counts(self) -> dict[str, int]:
+        """Number of files by state."""
+        self.flush()
+        return dict(self._db.execute("SELECT state, count(*) FROM files GROUP BY state"))
+
+    def note(self, entry: Entry) -> None:
+        """Remember `entry`; durable at the next flush."""
+        self._dirty[entry.directory, entry.name] = msgspec.structs.replace(entry, at=time.time())
+
+    def flush(self) -> None:
+        """Write what was noted, in one transaction.
+
+        Raises:
+            DiskFull: the entries stay noted; try again later.
+        """
+        if not self._dirty:
+            return
+        rows = [msgspec.structs.astuple(entry) for entry in self._dirty.values()]
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany(_UPSERT, rows)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise database_error(self.path, error) from error
+        self._dirty.clear()
+
+    def close(self) -> None:
+        try:
+            self.flush()
+        finally:
+            self._db.close()
+
+
+def in_flight(native: str, identity: Identity, attempt: int, progress: Progress) -> Entry:
+    """The entry of a file that is on its way."""
+    return Entry(
+        *split(native),
+        IN_FLIGHT,
+        *identity.kept(),
+        attempt,
+        progress.version,
+        progress.chunk_size,
+        progress.index,
+        progress.start,
+        partition=progress.partition,
+        first_offset=progress.first_offset,
+    )
+
+
+def sent(native: str, identity: Identity, attempt: int, manifest: Manifest) -> Entry:
+    """The entry of a file whose every record is acknowledged: its receipt."""
+    return Entry(
+        *split(native),
+        SENT,
+        *identity.kept(),
+        attempt,
+        manifest.version,
+        digest=manifest.digest,
+        partition=manifest.partition,
+        first_offset=manifest.first_offset,
+        last_offset=manifest.last_offset,
+        chunks=manifest.chunks,
+    )

@@ -1,0 +1,95 @@
+"""One open file that is being read into the topic."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import msgspec
+
+from openmsi.protocol import Abort, Chunk, Digest, algorithm_of, digest_of, new_hasher
+from openmsi.send.files import Identity, identity_of
+from openmsi.send.ledger import Entry
+from openmsi.send.transfer import Transfer
+
+
+class Reading:
+    """Performs a transfer's reads.
+
+    When the file has the size of what was sent before under its name, it is first read for its
+    digest only: a file that was merely touched is not sent again.
+
+    Args:
+        native: the file's name relative to the watched directory.
+        descriptor: the open file, at its start; closed by `close`.
+        identity: what the file was when it was opened.
+    """
+
+    def __init__(
+        self, native: str, descriptor: int, identity: Identity, attempt: int, transfer: Transfer
+    ) -> None:
+        self.native = native
+        self.identity = identity
+        self.attempt = attempt
+        self.transfer = transfer
+        self.began = time.monotonic()
+        self.changed = False
+        self.done = 0  # bytes read, for a progress display
+        self.unchanged_entry: Entry | None = None  # set when the content turns out to be sent
+        self._descriptor = descriptor
+        self._compared: Entry | None = None
+        self._hasher = new_hasher()
+
+    @property
+    def comparing(self) -> bool:
+        """Is it not known yet whether anything is to be sent?"""
+        return self._compared is not None
+
+    def compare_with(self, sent: Entry) -> None:
+        """First find out whether the content is still the one of this entry."""
+        self._compared = sent
+        self._hasher = new_hasher(algorithm_of(Digest(sent.digest)))
+
+    def step(self) -> Chunk | Abort | None:
+        """Read the next chunk. Returns what is to be produced, if anything.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        if self._compared is not None:
+            self._compare(self._compared)
+            return None
+        data = self._read(self.transfer.want)
+        unchanged = identity_of(os.fstat(self._descriptor)) == self.identity
+        self.changed = not unchanged or len(data) != self.transfer.want
+        self.done += len(data)
+        return self.transfer.read(data, unchanged)
+
+    def _compare(self, sent: Entry) -> None:
+        data = self._read(2**20)
+        self._hasher.update(data)
+        if data:
+            return
+        self._compared = None
+        if digest_of(self._hasher, algorithm_of(Digest(sent.digest))) == sent.digest:
+            size, mtime_ns, inode = self.identity.kept()
+            self.unchanged_entry = msgspec.structs.replace(
+                sent, size=size, mtime_ns=mtime_ns, inode=inode
+            )
+        else:
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+
+    def _read(self, size: int) -> bytes:
+        data = os.read(self._descriptor, size)
+        if len(data) == size or not data:
+            return data
+        parts = [data]
+        while data and sum(map(len, parts)) < size:
+            data = os.read(self._descriptor, size - sum(map(len, parts)))
+            parts.append(data)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

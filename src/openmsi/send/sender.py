@@ -1,0 +1,393 @@
+"""The sending loop: reads each settled file once, sends it, notes it in the ledger.
+
+One thread owns all of this. Events of the file system and acknowledgements of the broker come
+in through queues that it empties in each turn.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+
+from openmsi.errors import (
+    DiskFull,
+    NotAuthorized,
+    OpenMSIError,
+    RecordRejected,
+    RecordTooLarge,
+    TopicError,
+)
+from openmsi.events import (
+    Event,
+    FileChanged,
+    FileFailed,
+    FileSent,
+    Report,
+    Resumed,
+    SendSummary,
+    Waiting,
+)
+from openmsi.kafka.seam import Notice, Producer
+from openmsi.protocol import Abort, Chunk, Opening, Path, VersionId, encode, to_path
+from openmsi.send.files import Identity, open_to_read
+from openmsi.send.finder import Finder, Settled, shown
+from openmsi.send.job import SendJob, SendStats
+from openmsi.send.ledger import FAILED, IN_FLIGHT, SENT, Entry, Ledger, in_flight, sent, split
+from openmsi.send.reading import Reading
+from openmsi.send.transfer import ABORT_INDEX, Progress, State, Transfer
+
+log = logging.getLogger(__name__)
+
+MAX_READING = 32  # files open at a time
+MAX_LARGE_READING = 4  # of these, so that large files leave room for small ones
+LARGE_BYTES = 8 * 2**20
+LEDGER_SECONDS = 0.2
+MAX_ATTEMPTS_ONCE = 5
+BUSY_SECONDS = 0.1
+STOP_SECONDS = 5.0
+
+
+class Sender:
+    """Sends the files of one directory to one topic.
+
+    Args:
+        open_producer: gives a producer for the job's topic; called again if it breaks.
+        report: hears of every file.
+    """
+
+    def __init__(
+        self,
+        job: SendJob,
+        ledger: Ledger,
+        open_producer: Callable[[Notice], Producer],
+        report: Report,
+    ) -> None:
+        self.stats = SendStats()
+        self.finder = Finder(job, ledger, report, self.stats)
+        self.reading: deque[Reading] = deque()
+        self._job = job
+        self._ledger = ledger
+        self._open_producer = open_producer
+        self._producer = open_producer(self._on_notice)
+        self._report = report
+        self._large: deque[Settled] = deque()
+        self._active: dict[str, Reading] = {}  # until all is acknowledged
+        self._backlog: deque[tuple[Chunk | Abort, object]] = deque()
+        self._ledger_due = 0.0
+        self._disk_full = False
+        self._broken = False
+
+    # -- the loop --------------------------------------------------------------------------
+
+    def run(self, stop: Callable[[], bool]) -> SendSummary:
+        """Send until `stop()`, or, for a job to be done once, until all is sent.
+
+        Raises:
+            OpenMSIError: the topic is gone, or the broker refuses us. What was acknowledged is
+                in the ledger; what was not is sent again by the next run.
+        """
+        began = time.monotonic()
+        try:
+            self.finder.begin()
+            for entry in self._ledger.in_state(IN_FLIGHT):
+                if self._job.only is None or entry.native in self._job.only:
+                    self.finder.again(entry.native, 0.0)
+            while not self._finished() and not stop():
+                self._turn()
+            self._wind_down()
+        finally:
+            self._close()
+        return self.stats.summary(time.monotonic() - began)
+
+    def _turn(self) -> None:
+        idle = not (self._active or self._backlog or self._large)
+        self.finder.listen(idle)
+        if not self._disk_full:
+            self.finder.advance()
+            self._start_settled()
+            self._read_some()
+        self._take_deliveries(self._patience())
+        self._keep_ledger()
+
+    def _finished(self) -> bool:
+        return self.finder.exhausted and not (self._active or self._large or self._backlog)
+
+    def _patience(self) -> float:
+        """Seconds to wait for acknowledgements in this turn."""
+        if self._backlog or self._disk_full:
+            return 0.05
+        if self.reading or self.finder.scanning:
+            return 0.0
+        return 0.01 if self._active else 0.0
+
+    def _wind_down(self) -> None:
+        """Give what is completely read a little time to be acknowledged."""
+        until = time.monotonic() + STOP_SECONDS
+        unread = {each.native for each in self.reading}
+        while time.monotonic() < until and (self._backlog or self._active.keys() - unread):
+            self._send_backlog()
+            self._take_deliveries(0.05)
+
+    def _close(self) -> None:
+        self.finder.stop()
+        for each in self._active.values():
+            each.close()
+            self._note_progress(each)
+        self._producer.close()
+        self._ledger.flush()
+
+    # -- reading and producing -------------------------------------------------------------
+
+    def _start_settled(self) -> None:
+        large = sum(each.identity.size > LARGE_BYTES for each in self.reading)
+        while len(self.reading) < MAX_READING and not self._backlog:
+            if self._large and large < MAX_LARGE_READING:
+                found: Settled | None = self._large.popleft()
+            else:
+                found = self.finder.next_settled()
+            if found is None:
+                return
+            native, identity, problem = found
+            if native in self._active:
+                self.finder.again(native, BUSY_SECONDS)
+            elif problem:
+                self._fail(native, problem)
+            elif identity is None:
+                self._vanished(native)
+            elif identity.size > LARGE_BYTES and large >= MAX_LARGE_READING:
+                self._large.append(found)
+            else:
+                large += identity.size > LARGE_BYTES
+                self._start(native, identity)
+
+    def _start(self, native: str, identity: Identity) -> None:
+        known = self._ledger.entry(native)
+        was_sent = known is not None and known.state == SENT
+        if was_sent and known is not None and known.describes(identity):
+            return
+        try:
+            path = self._topic_path(native)
+            descriptor = open_to_read(self._job.root / native)
+        except RecordRejected as error:
+            self._fail(native, error.detail, identity)
+            return
+        except FileNotFoundError:
+            self._vanished(native)
+            return
+        except OSError as error:
+            self._fail(native, f"it cannot be opened: {error.strerror or error}", identity)
+            return
+        attempt, progress = self._plan(native, identity, known)
+        opening = Opening(identity.size, identity.mtime_ns, self._job.source)
+        reading = Reading(native, descriptor, identity, attempt, Transfer(path, opening, progress))
+        if was_sent and known is not None and known.size == identity.size:
+            reading.compare_with(known)
+        self._active[native] = reading
+        self.reading.append(reading)
+        self.finder.started(native)
+        if identity.size > self._job.chunk_size:
+            self._note_progress(reading)
+
+    def _topic_path(self, native: str) -> Path:
+        try:
+            native.encode()
+        except UnicodeEncodeError:
+            raise RecordRejected("bad-path", "its name is not valid UTF-8; rename it") from None
+        return to_path(f"{self._job.prefix}/{native}" if self._job.prefix else native)
+
+    def _plan(self, native: str, identity: Identity, known: Entry | None) -> tuple[int, Progress]:
+        """Where to go on, or a new version; the version left behind is aborted."""
+        attempt = 0
+        if known is not None and known.state in (IN_FLIGHT, FAILED):
+            if known.state == IN_FLIGHT and known.describes(identity):
+                return known.attempt, known.progress()
+            self._abort_left_behind(known, "the file changed before it was sent completely")
+            attempt = known.attempt + 1
+        version = self._ledger.new_version(native, identity, self._job.chunk_size, attempt)
+        return attempt, Progress(version, self._job.chunk_size)
+
+    def _abort_left_behind(self, known: Entry, reason: str) -> None:
+        if known.state == IN_FLIGHT:
+            path = self._topic_path(known.native)
+            self._send(Abort(path, VersionId(known.version), reason), None)
+
+    def _read_some(self) -> None:
+        """One chunk of each open file, as long as the producer takes them."""
+        self._send_backlog()
+        for _ in range(len(self.reading)):
+            if self._backlog:
+                return
+            each = self.reading.popleft()
+            if self._read_one(each):
+                self.reading.append(each)
+
+    def _read_one(self, each: Reading) -> bool:
+        """Returns whether there is more to read."""
+        try:
+            item = each.step()
+        except OSError as error:
+            item = each.transfer.give_up(f"it cannot be read: {error.strerror}")
+        if isinstance(item, Chunk):
+            self.stats.bytes_read += len(item.data)
+            self._send(item, (each, item.index))
+        elif item is not None:
+            self._send(item, (each, ABORT_INDEX))
+        if each.unchanged_entry is not None:
+            self._ledger.note(each.unchanged_entry)
+            self.stats.already_sent += 1
+            self._leave(each)
+        elif each.transfer.state is State.READING:
+            return True
+        elif each.transfer.state is State.ABORTED:
+            self._gave_up(each)
+        each.close()
+        return False
+
+    def _send(self, item: Chunk | Abort, token: object) -> None:
+        if self._backlog or not self._producer.produce(encode(item), token):
+            self._backlog.append((item, token))
+
+    def _send_backlog(self) -> None:
+        while self._backlog and self._producer.produce(
+            encode(self._backlog[0][0]), self._backlog[0][1]
+        ):
+            self._backlog.popleft()
+
+    # -- what became of it -----------------------------------------------------------------
+
+    def _take_deliveries(self, patience: float) -> None:
+        for token, partition, offset, error in self._producer.poll(patience):
+            if isinstance(token, tuple):
+                each, index = token
+                self._take_delivery(each, index, (partition, offset), error)
+        if self._broken:
+            self._open_again()
+
+    def _take_delivery(
+        self, each: Reading, index: int, place: tuple[int, int], error: OpenMSIError | None
+    ) -> None:
+        transfer = each.transfer
+        if error is None:
+            abort = transfer.acknowledged(index, *place)
+        elif isinstance(error, RecordTooLarge):
+            abort = transfer.failed(index, str(error))
+        elif isinstance(error, (TopicError, NotAuthorized)):
+            raise error  # nothing can be sent any more
+        else:
+            log.info("interrupted: path=%r index=%d error=%s", each.native, index, error)
+            self._broken = True
+            return
+        if abort is not None:
+            if each in self.reading:
+                self.reading.remove(each)
+            self._send(abort, (each, ABORT_INDEX))
+        if transfer.state is State.SENT:
+            self._sent(each)
+        elif transfer.state is State.ABORTED:
+            self._gave_up(each)
+
+    def _open_again(self) -> None:
+        """The producer broke: go on with another where the acknowledgements end."""
+        self._broken = False
+        self._producer.close()
+        self._backlog.clear()
+        self.reading.clear()
+        for each in list(self._active.values()):
+            self._note_progress(each)
+            self._leave(each)
+            self.finder.again(each.native, BUSY_SECONDS)
+        self._producer = self._open_producer(self._on_notice)
+
+    def _sent(self, each: Reading) -> None:
+        manifest = each.transfer.manifest(self._job.topic.name)
+        self._ledger.note(sent(each.native, each.identity, each.attempt, manifest))
+        self.stats.sent += 1
+        self.stats.bytes_sent += manifest.size
+        self._leave(each)
+        seconds = time.monotonic() - each.began
+        self._report(
+            FileSent(
+                manifest.path,
+                manifest.size,
+                manifest.version,
+                manifest.digest,
+                manifest.topic,
+                manifest.partition,
+                manifest.first_offset,
+                manifest.last_offset,
+                seconds,
+            )
+        )
+
+    def _gave_up(self, each: Reading) -> None:
+        self._leave(each)
+        reason = each.transfer.reason
+        if not each.changed or (self._job.once and each.attempt >= MAX_ATTEMPTS_ONCE):
+            self._fail(each.native, reason, each.identity, each.attempt)
+            return
+        self._note_failed(each.native, reason, each.identity, each.attempt)
+        self.finder.again(each.native, max(self._job.settle, BUSY_SECONDS))
+        self._report(FileChanged(shown(each.native), reason))
+
+    def _vanished(self, native: str) -> None:
+        known = self._ledger.entry(native)
+        if known is not None and known.state == SENT:
+            return
+        reason = "it was deleted before it was sent"
+        if known is not None:
+            self._abort_left_behind(known, reason)
+        self._note_failed(native, reason)
+        self.stats.failed += 1
+        self._report(FileFailed(shown(native), reason))
+
+    def _fail(
+        self, native: str, reason: str, identity: Identity | None = None, attempt: int = 0
+    ) -> None:
+        self._note_failed(native, reason, identity, attempt)
+        if self.finder.failed(native):
+            self.stats.failed += 1
+            self._report(FileFailed(shown(native), reason, retry=not self._job.once))
+
+    def _note_failed(
+        self, native: str, reason: str, identity: Identity | None = None, attempt: int = 0
+    ) -> None:
+        size, mtime_ns, inode = identity.kept() if identity else (0, 0, 0)
+        entry = Entry(*split(native), FAILED, size, mtime_ns, inode, attempt, reason=reason)
+        self._ledger.note(entry)
+
+    def _leave(self, each: Reading) -> None:
+        each.close()
+        self._active.pop(each.native, None)
+        self.finder.succeeded(each.native)
+
+    # -- the ledger ------------------------------------------------------------------------
+
+    def _note_progress(self, each: Reading) -> None:
+        if each.transfer.state in (State.READING, State.DRAINING) and not each.comparing:
+            progress = each.transfer.progress()
+            self._ledger.note(in_flight(each.native, each.identity, each.attempt, progress))
+
+    def _keep_ledger(self) -> None:
+        now = time.monotonic()
+        if now < self._ledger_due:
+            return
+        for each in self._active.values():
+            if each.identity.size > self._job.chunk_size:
+                self._note_progress(each)
+        self._ledger_due = now + LEDGER_SECONDS
+        try:
+            self._ledger.flush()
+        except DiskFull as error:
+            self._disk_full_changed(Waiting(str(error)), True)
+            return
+        self._disk_full_changed(Resumed(), False)
+
+    def _disk_full_changed(self, event: Event, full: bool) -> None:
+        if self._disk_full != full:
+            self._disk_full = full
+            self._report(event)
+
+    def _on_notice(self, error: OpenMSIError | None) -> None:
+        self._report(Resumed() if error is None else Waiting(str(error)))

@@ -1,0 +1,5 @@
+"""Complete files -> their destination."""
+
+from openmsi.sinks.directory import DirectorySink
+
+__all__ = ["DirectorySink"]
