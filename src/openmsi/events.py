@@ -51,6 +51,26 @@ class FileChanged(Event, frozen=True, tag="changed"):
     reason: str
 
 
+class FileMoved(Event, frozen=True, tag="moved"):
+    """The sent file was moved away, as asked."""
+
+    path: str
+    to: str
+
+
+class FileDeleted(Event, frozen=True, tag="deleted"):
+    """The sent file was deleted, as asked, after the topic's copy was read back."""
+
+    path: str
+
+
+class FileKept(Event, frozen=True, tag="kept"):
+    """The sent file was to be moved or deleted, and was not."""
+
+    path: str
+    reason: str
+
+
 class FileRebuilt(Event, frozen=True, tag="rebuilt"):
     """The file lies whole and verified at its destination."""
 

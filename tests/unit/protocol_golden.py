@@ -5,6 +5,7 @@ from __future__ import annotations
 from openmsi.protocol import Abort, Chunk, Closing, Digest, Opening, Path, Record, VersionId
 
 ONE = VersionId("00112233445566778899aabbccddeeff")
+EMPTY = VersionId("e000000000000000000000000000000e")
 THREE = VersionId("3333333333333333aaaaaaaaaaaaaaaa")
 GROWING = VersionId("90000000000000000000000000000009")
 
@@ -19,7 +20,7 @@ GOLDEN: dict[str, tuple[Chunk | Abort, Record]] = {
             opening=Opening(
                 size=6,
                 mtime_ns=1700000000123456789,
-                source="agent-7@sem-pc",
+                source="openmsi@sem-pc",
                 attributes={"operator": "Zoë"},
             ),
             closing=Closing(
@@ -40,7 +41,7 @@ GOLDEN: dict[str, tuple[Chunk | Abort, Record]] = {
                 ("openmsi.start", b"0"),
                 ("openmsi.path", b"run 1/scan.csv"),
                 ("openmsi.size", b"6"),
-                ("openmsi.source", b"agent-7@sem-pc"),
+                ("openmsi.source", b"openmsi@sem-pc"),
                 ("openmsi.attr.operator", b"Zo\xc3\xab"),
                 ("openmsi.total-size", b"6"),
                 ("openmsi.chunks", b"1"),
@@ -55,7 +56,7 @@ GOLDEN: dict[str, tuple[Chunk | Abort, Record]] = {
     "empty": (
         Chunk(
             path=Path("empty.dat"),
-            version=ONE,
+            version=EMPTY,
             index=0,
             start=0,
             data=b"",
@@ -73,7 +74,7 @@ GOLDEN: dict[str, tuple[Chunk | Abort, Record]] = {
             value=b"",
             headers=[
                 ("openmsi.format", b"1"),
-                ("openmsi.version", b"00112233445566778899aabbccddeeff"),
+                ("openmsi.version", b"e000000000000000000000000000000e"),
                 ("openmsi.index", b"0"),
                 ("openmsi.start", b"0"),
                 ("openmsi.path", b"empty.dat"),
@@ -243,4 +244,9 @@ GOLDEN: dict[str, tuple[Chunk | Abort, Record]] = {
 }
 
 # The whole content of each version above: the chunks in order, each written at its start.
-CONTENTS = {ONE: b"hello\n", THREE: b"aaaabbbbcc", GROWING: b"HEAD5...0123456789"}
+CONTENTS = {
+    ONE: b"hello\n",
+    EMPTY: b"",
+    THREE: b"aaaabbbbcc",
+    GROWING: b"HEAD5...0123456789",
+}

@@ -54,10 +54,19 @@ def run(directory: Path, extra: Mapping[str, str], planned: State, nodes: Iterab
 
 
 def stop(directory: Path, known: State, nodes: Iterable[Node]) -> bool:
-    """Stop nodes in good order and forget their processes; returns whether any was running."""
+    """Stop nodes in good order and forget their processes; returns whether any was running.
+
+    Raises:
+        LocalBrokerError: a process does not end, not even when it is killed.
+    """
     remembered = [node for node in nodes if node.process is not None]
     alive = [node.process for node in remembered if node.process and is_alive(node)]
-    process.stop(alive, _STOP_SECONDS)
+    if not process.stop(alive, _STOP_SECONDS):
+        raise LocalBrokerError(
+            f"local broker in {directory}",
+            f"it does not end (pid {', '.join(str(one.pid) for one in alive)})",
+            "its disk may hang; try again when the system can end these processes",
+        )
     for node in remembered:
         known = known.with_node(msgspec.structs.replace(node, process=None))
     if remembered:

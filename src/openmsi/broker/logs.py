@@ -60,8 +60,10 @@ def check_space(directory: Path) -> None:
 
 def failure(directory: Path, node: Node, what: str) -> LocalBrokerError:
     """The error that tells why a node does not run: a known cause, else its last words."""
-    text = console_tail(directory, node) + _tail(log_path(directory, node))
-    where = f"its log is {log_path(directory, node)}"
+    text = _words(directory, node)
+    # Before Kafka opens its log there is only what Java said.
+    log = log_path(directory, node)
+    where = f"its log is {log if log.exists() else console_path(directory, node)}"
     cause = _known_cause(directory, text)
     if cause is not None:
         return LocalBrokerError(what, cause[0], f"{cause[1]}; {where}")
@@ -71,14 +73,8 @@ def failure(directory: Path, node: Node, what: str) -> LocalBrokerError:
 
 def known_cause(directory: Path, node: Node) -> str:
     """Why a node died, in a few words, if its log says something that we know; else empty."""
-    text = console_tail(directory, node) + _tail(log_path(directory, node))
-    cause = _known_cause(directory, text)
+    cause = _known_cause(directory, _words(directory, node))
     return cause[0] if cause else ""
-
-
-def console_tail(directory: Path, node: Node) -> str:
-    """The end of what a node wrote to its console."""
-    return _tail(console_path(directory, node))
 
 
 def put_aside(directory: Path, node: Node) -> None:
@@ -86,6 +82,11 @@ def put_aside(directory: Path, node: Node) -> None:
     path = log_path(directory, node)
     if path.exists():
         os.replace(path, path.with_name(f"{path.name}.previous"))
+
+
+def _words(directory: Path, node: Node) -> str:
+    """The end of all that a node said in its last run."""
+    return _tail(console_path(directory, node)) + _tail(log_path(directory, node))
 
 
 def _known_cause(directory: Path, text: str) -> tuple[str, str] | None:
@@ -103,7 +104,8 @@ def _last_words(text: str) -> list[str]:
     telling = [
         line for line in lines if re.search(r"\b(ERROR|FATAL)\b|Exception|^Error|Caused by", line)
     ]
-    return [line[:300] for line in (telling or lines)[-5:]]
+    # A short text is Java's own complaint about how it was started: all of it matters.
+    return [line[:300] for line in (lines if len(lines) <= 5 else telling or lines)[-5:]]
 
 
 def _tail(path: Path) -> str:

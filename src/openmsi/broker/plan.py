@@ -48,7 +48,7 @@ def _client_ports(port: int | None, nodes: int, remembered: list[int]) -> list[i
         wanted = list(range(first, first + nodes))
     for number in wanted:
         if not probe.is_free(number):
-            other = "another Kafka answers there" if probe.answers(number) else "it is in use"
+            other = "another Kafka answers there" if probe.answers(number, 0.5) else "it is in use"
             raise LocalBrokerError(
                 f"port {number}",
                 f"{other}, so the local broker cannot use it",

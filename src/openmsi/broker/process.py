@@ -69,21 +69,23 @@ def is_alive(process: ProcessId) -> bool:
     return process.birth != "" and _birth(process.pid) == process.birth
 
 
-def stop(processes: Sequence[ProcessId], timeout: float) -> None:
-    """Ask processes to end, all at once; after `timeout` seconds end them the hard way."""
+def stop(processes: Sequence[ProcessId], timeout: float) -> bool:
+    """Ask processes to end, all at once; after `timeout` seconds end them the hard way.
+
+    Returns whether all have ended.
+    """
     for process in processes:
         _send(process, signal.SIGTERM)
-    if not wait_gone(processes, timeout):
-        kill(processes)
+    return wait_gone(processes, timeout) or kill(processes)
 
 
-def kill(processes: Sequence[ProcessId]) -> None:
-    """End processes the hard way, and wait until they are gone."""
+def kill(processes: Sequence[ProcessId]) -> bool:
+    """End processes the hard way; returns whether all have ended."""
     # Windows knows only the hard way, under the name of the soft one.
     hard = getattr(signal, "SIGKILL", signal.SIGTERM)
     for process in processes:
         _send(process, hard)
-    wait_gone(processes, 10)
+    return wait_gone(processes, 10)
 
 
 def wait_gone(processes: Sequence[ProcessId], timeout: float) -> bool:
@@ -98,14 +100,15 @@ def wait_gone(processes: Sequence[ProcessId], timeout: float) -> bool:
 
 def _send(process: ProcessId, number: int) -> None:
     if is_alive(process):
-        with suppress(ProcessLookupError):
+        # Windows says "no permission" of a process that has ended meanwhile.
+        with suppress(ProcessLookupError, PermissionError):
             os.kill(process.pid, number)
 
 
 if sys.platform == "linux":
 
     def _birth(pid: int) -> str | None:
-        """When a running process was born; None if there is none (proc(5), fields 3 and 22)."""
+        """When a running process was born; None if there is none (proc(5), fields 3, 20, 22)."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -113,7 +116,10 @@ if sys.platform == "linux":
             return None
         # The program's name, in parentheses, may hold spaces and parentheses itself.
         fields = stat.rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+        state, threads, start = fields[0], int(fields[17]), fields[19]
+        # Its first thread ends before the others, which still hold its ports and files.
+        ended = state in "ZX" and threads <= 1
+        return None if ended else f"{boot}:{start}"
 
 elif sys.platform == "win32":
     import ctypes

@@ -6,7 +6,6 @@ import sys
 import traceback
 from typing import Annotated
 
-import click
 import typer
 
 from openmsi import __version__
@@ -55,24 +54,18 @@ app.add_typer(broker.app, name="broker")
 def main() -> None:
     """The console script: every error becomes a message and a documented exit code."""
     try:
-        code = app(standalone_mode=False)
+        app()  # exits by itself, also after a usage error
     except OpenMSIError as error:
         if debugging():
             traceback.print_exc()
         print(f"openmsi: {error}", file=sys.stderr)
-        code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        code = INTERRUPTED
+        sys.exit(error.exit_code)
     except BrokenPipeError:
-        code = INTERRUPTED
-        sys.stderr.close()
+        sys.stderr.close()  # nobody reads our output any more: nothing to say
+        sys.exit(INTERRUPTED)
     except Exception as error:
         if debugging():
             raise
         print(f"openmsi: an error of openmsi itself: {error!r}", file=sys.stderr)
         print("  The same command with --debug shows where; please report it.", file=sys.stderr)
-        code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(OpenMSIError.exit_code)

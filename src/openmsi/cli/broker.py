@@ -54,8 +54,9 @@ def start(
 ) -> None:
     """Start the broker, wait until it answers, and print its address.
 
-    It keeps running after this command, until "openmsi broker stop". What it holds is kept. The
-    very first start fetches Apache Kafka (about 45 MB) from the internet.
+    It keeps running until "openmsi broker stop", and keeps what it holds for the next start.
+
+    The very first start fetches Apache Kafka (about 45 MB) from the internet.
 
     Example: openmsi broker start
     """

@@ -45,6 +45,12 @@ def sentence(event: Event) -> str:
             return f"skipped   {event.path}: {event.reason}"
         case events.FileChanged():
             return f"changed   {event.path}: {event.reason}; it is sent again when settled"
+        case events.FileMoved():
+            return f"moved     {event.path} to {event.to}"
+        case events.FileDeleted():
+            return f"deleted   {event.path}"
+        case events.FileKept():
+            return f"kept      {event.path}: {event.reason}"
         case events.VersionAborted():
             return f"aborted   {event.path}: {event.reason}"
         case events.VersionStale():
@@ -92,6 +98,7 @@ _TELLING = (
     events.FileFailed,
     events.FileSkipped,
     events.FileChanged,
+    events.FileKept,
     events.VersionStale,
     events.DeadLetter,
     events.Waiting,

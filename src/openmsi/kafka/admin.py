@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import (
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
     AdminClient,
     ConfigEntry,
     ConfigResource,
@@ -17,16 +17,12 @@ from confluent_kafka.admin import (
     TopicDescription,
 )
 
-from openmsi.errors import (
-    BrokerUnreachable,
-    KafkaFailure,
-    NotAuthorized,
-    TopicError,
-)
-from openmsi.kafka.mapping import is_unreachable, mapped, reason, to_error
+from openmsi.errors import KafkaFailure, NotAuthorized, TopicError
+from openmsi.kafka.conditions import Trouble
+from openmsi.kafka.mapping import is_unreachable, mapped, to_error
 from openmsi.kafka.reader import Reader
 from openmsi.kafka.seam import Fetched, TopicInfo
-from openmsi.kafka.settings import KafkaSettings, admin_config
+from openmsi.kafka.settings import Config, KafkaSettings, admin_config
 from openmsi.protocol import KAFKA_DEFAULT_MAX_MESSAGE_BYTES
 
 # Seconds until an unanswered request is an error; sooner when no connection could be made.
@@ -43,15 +39,11 @@ class KafkaAdmin:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._where = f"Kafka at {settings.bootstrap_servers}"
-        self._trouble: KafkaError | None = None
+        self._trouble = Trouble()
+        config: Config = {**admin_config(settings), "error_cb": self._trouble.heard}
         with mapped("Kafka client"):
-            self._client = AdminClient({**admin_config(settings), "error_cb": self._heard})
+            self._client = AdminClient(config)
         self._reader: Reader | None = None
-
-    def _heard(self, error: KafkaError) -> None:
-        # "All brokers are down" says less than the reason that came before it.
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or self._trouble is None:
-            self._trouble = error
 
     def describe_topic(self, name: str) -> TopicInfo:
         """See `Admin.describe_topic`. Also raises BrokerUnreachable and NotAuthorized."""
@@ -70,7 +62,7 @@ class KafkaAdmin:
             except TopicError:
                 pass  # made, but not every broker knows of it yet
             if time.monotonic() > deadline:
-                why = f"it was made, but not all its partitions have a leader after {_ANSWER_TIMEOUT:.0f} s"
+                why = f"made, but some partition has no leader after {_ANSWER_TIMEOUT:.0f} s"
                 raise KafkaFailure(f"topic {name!r}", why, retriable=True)
             time.sleep(_STEP)
 
@@ -99,8 +91,9 @@ class KafkaAdmin:
 
     def _describe(self, name: str) -> TopicDescription:
         topics = TopicCollection([name])
-        found = self._ask(lambda: self._client.describe_topics(topics)[name], f"topic {name!r}")
-        assert isinstance(found, TopicDescription)
+        found: TopicDescription = self._ask(
+            lambda: self._client.describe_topics(topics)[name], f"topic {name!r}"
+        )
         return found
 
     def _topic_settings(self, name: str) -> dict[str, ConfigEntry]:
@@ -112,32 +105,28 @@ class KafkaAdmin:
         except NotAuthorized:
             return {}  # many clusters let users write but not look: Kafka's defaults then
 
-    def _ask(self, start: Callable[[], Future[Any]], what: str) -> Any:
+    def _ask(self, start: Callable[[], Future[_T]], what: str) -> _T:
         """Wait for the answer to a request, and find out why there is none."""
-        self._trouble = None
+        trouble = self._trouble
+        trouble.forget()
         with mapped(what):
             answer = start()
         begun = time.monotonic()
         while not answer.done():
             self._client.poll(_STEP)
             waited = time.monotonic() - begun
-            if self._trouble is not None and not is_unreachable(self._trouble):
-                raise to_error(self._trouble, self._where)
-            if waited > (_CONNECT_TIMEOUT if self._trouble is not None else _ANSWER_TIMEOUT):
-                raise self._unreachable(f"no answer within {waited:.0f} s")
+            if trouble.error is not None and not is_unreachable(trouble.error):
+                raise to_error(trouble.error, self._where)
+            if waited > (_CONNECT_TIMEOUT if trouble.error is not None else _ANSWER_TIMEOUT):
+                silent = KafkaError(KafkaError._TIMED_OUT, f"no answer within {waited:.0f} s")
+                raise to_error(trouble.blamed_for(silent), self._where)
         try:
             return answer.result()
         except KafkaException as exception:
             error: KafkaError = exception.args[0]
             if is_unreachable(error):
-                raise self._unreachable(reason(error)) from exception
+                raise to_error(trouble.blamed_for(error), self._where) from exception
             raise to_error(error, what) from exception
-
-    def _unreachable(self, why: str) -> BrokerUnreachable:
-        known = KafkaError(KafkaError._TIMED_OUT, why)
-        error = to_error(self._trouble or known, self._where)
-        assert isinstance(error, BrokerUnreachable)
-        return error
 
 
 def _info(topic: TopicDescription, settings: Mapping[str, ConfigEntry]) -> TopicInfo:

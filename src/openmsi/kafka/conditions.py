@@ -15,6 +15,28 @@ from openmsi.kafka.seam import Notice
 _PROBE_EVERY = 2.0
 _PROBE_TIMEOUT = 1.0
 
+
+class Trouble:
+    """Remembers, for a client that only answers questions, why a question has no answer."""
+
+    def __init__(self) -> None:
+        self.error: KafkaError | None = None
+
+    def heard(self, error: KafkaError) -> None:
+        """librdkafka's `error_cb`."""
+        # "All brokers are down" says less than the reason that comes before or after it.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or self.error is None:
+            self.error = error
+
+    def forget(self) -> None:
+        self.error = None
+
+    def blamed_for(self, error: KafkaError) -> KafkaError:
+        """The error to report instead of `error`, which says only that no answer came."""
+        vague = self.error is None or self.error.code() == KafkaError._ALL_BROKERS_DOWN
+        return error if vague or self.error is None else self.error
+
+
 # Asks any broker for anything, for at most so many seconds; raises KafkaException.
 Probe = Callable[[float], object]
 

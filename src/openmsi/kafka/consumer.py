@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from confluent_kafka import Consumer as Client
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from openmsi.errors import KafkaFailure
+from openmsi.errors import BrokerUnreachable
 from openmsi.kafka.conditions import Conditions
+from openmsi.kafka.lookup import watermarks
 from openmsi.kafka.mapping import is_unreachable, mapped, to_error
 from openmsi.kafka.records import to_fetched
 from openmsi.kafka.seam import Fetched, Notice, Rebalanced
 from openmsi.kafka.settings import KafkaSettings, consumer_config
 from openmsi.protocol import SafePoint, decode_safe_point, encode_metadata
 
-# Seconds to wait for the group's coordinator.
+_log = logging.getLogger(__name__)
+
+# Seconds to wait for an answer of the group's coordinator, or of a partition's leader.
 _TIMEOUT = 10.0
 _COMMITTED_TIMEOUT = 5.0
+_CLOSE_TIMEOUT = 5.0
+# What may be fetched while a commit is waited for, before fetching is paused.
+_EARLY_BYTES = 8 * 1024 * 1024
+_STEP = 0.005
 
 
 class KafkaConsumer:
@@ -33,10 +43,14 @@ class KafkaConsumer:
         # Ours, but not started: what the group committed for them is not known yet.
         self._waiting: set[int] = set()
         self._started: set[int] = set()
+        self._paused: set[int] = set()
+        self._early: list[Message] = []
+        self._commits: list[tuple[KafkaError | None, dict[int, TopicPartition]]] = []
+        self._in_callback = False
         self._failed: BaseException | None = None
-        config = {**consumer_config(settings, group), "error_cb": self._conditions.heard}
+        callbacks = {"error_cb": self._conditions.heard, "on_commit": self._on_commit}
         with mapped("Kafka client"):
-            self._client = Client(config)
+            self._client = Client({**consumer_config(settings, group), **callbacks})
 
     def subscribe(self, listener: Rebalanced) -> None:
         """See `Consumer.subscribe`."""
@@ -61,7 +75,7 @@ class KafkaConsumer:
         self._raise_failed()
         if self._waiting:
             self._start()
-        fetched = [to_fetched(each) for each in messages if self._sound(each)]
+        fetched = [to_fetched(each) for each in messages if self._is_record(each)]
         if fetched:
             self._conditions.over()
         else:
@@ -69,16 +83,27 @@ class KafkaConsumer:
         return fetched
 
     def _receive(self, max_records: int, timeout: float) -> list[Message]:
-        # consume() waits for all that it may return: wait for the first with poll instead.
+        messages = self._take_early(max_records)
+        if messages:
+            timeout = 0
+        # consume() waits until it has all that it may return: wait for the first with poll.
         with mapped(self._what):
-            first = self._client.poll(timeout)
-            if first is None:
-                return []
-            return (
-                [first, *self._client.consume(max_records - 1, 0)] if max_records > 1 else [first]
-            )
+            first = self._client.poll(timeout) if len(messages) < max_records else None
+            if first is not None:
+                messages.append(first)
+                messages += self._client.consume(max_records - len(messages), 0)
+        return messages
 
-    def _sound(self, message: Message) -> bool:
+    def _take_early(self, most: int) -> list[Message]:
+        taken: list[Message] = []
+        kept: list[Message] = []
+        for each in self._early:
+            wanted = len(taken) < most and each.partition() not in self._paused
+            (taken if wanted else kept).append(each)
+        self._early = kept
+        return taken
+
+    def _is_record(self, message: Message) -> bool:
         error = message.error()
         if error is None:
             return True
@@ -139,54 +164,119 @@ class KafkaConsumer:
         tell: Callable[[Rebalanced, Collection[int]], None],
     ) -> None:
         gone = {each.partition for each in partitions}
-        self._waiting -= gone
-        started = self._started & gone
-        self._started -= started
+        told = self._started & gone
+        self._in_callback = True
         try:
-            if started and self._listener is not None:
-                tell(self._listener, frozenset(started))
-        except BaseException as exception:  # noqa: BLE001 - raised again by poll and close
+            if told and self._listener is not None:
+                tell(self._listener, frozenset(told))
+        except BaseException as exception:  # noqa: BLE001 - raised again by poll
             self._failed = exception
-        client.incremental_unassign(self._places(started))
+        finally:
+            self._in_callback = False
+        self._started -= gone
+        self._paused -= gone
+        self._early = [each for each in self._early if each.partition() not in gone]
+        client.incremental_unassign(self._places(gone - self._waiting))
+        self._waiting -= gone
 
     def commit(self, points: Mapping[int, SafePoint]) -> None:
-        """See `Consumer.commit`."""
+        """See `Consumer.commit`.
+
+        From inside `Rebalanced.revoked` it does not wait: the client sends the commit before it
+        gives the partitions away, and a failure is only logged.
+        """
         if not points:
             return
         offsets = [
             TopicPartition(self._topic, partition, point.offset, encode_metadata(point))
             for partition, point in points.items()
         ]
+        if not self._in_callback:
+            self._commits.clear()
+        # Never the client's synchronous commit: it hangs for good when a broker stops answering
+        # in the middle of it, since it does not serve the rebalance that would free it.
         with mapped(self._group):
-            for each in self._client.commit(offsets=offsets, asynchronous=False):
-                if each.error is not None:
-                    raise to_error(each.error, self._group)
-        self._conditions.over()
+            self._client.commit(offsets=offsets, asynchronous=True)
+        if not self._in_callback:
+            self._wait_for({each.partition: each.offset for each in offsets})
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        failed = next((each.error for each in partitions if each.error is not None), error)
+        if failed is not None:
+            _log.info("commit failed group=%s error=%s", self._group, failed)
+        self._commits.append((failed, {each.partition: each for each in partitions}))
+
+    def _wait_for(self, offsets: Mapping[int, int]) -> None:
+        deadline = time.monotonic() + _TIMEOUT
+        holding = False
+        try:
+            while time.monotonic() < deadline:
+                # The answer comes through poll, and records with it: `poll` returns them.
+                with mapped(self._group):
+                    message = self._client.poll(_STEP)
+                if message is not None:
+                    self._early.append(message)
+                    holding = holding or self._hold()
+                for error, places in self._commits:
+                    if {each: place.offset for each, place in places.items()} == offsets:
+                        if error is not None:
+                            raise to_error(error, self._group)
+                        self._conditions.over()
+                        return
+        finally:
+            if holding:
+                self.resume(self._started - self._paused)
+        raise BrokerUnreachable(self._group, f"its coordinator did not answer for {_TIMEOUT:.0f} s")
+
+    def _hold(self) -> bool:
+        """Stop fetching when too much came while a commit is waited for."""
+        if sum(len(each) for each in self._early) < _EARLY_BYTES:
+            return False
+        with mapped(self._what):
+            self._client.pause(self._places(self._started))
+        return True
 
     def pause(self, partitions: Collection[int]) -> None:
         """See `Consumer.pause`."""
+        ours = self._started & set(partitions)
+        self._paused |= ours
         with mapped(self._what):
-            self._client.pause(self._places(self._started & set(partitions)))
+            self._client.pause(self._places(ours))
 
     def resume(self, partitions: Collection[int]) -> None:
         """See `Consumer.resume`."""
+        ours = self._started & set(partitions)
+        self._paused -= ours
         with mapped(self._what):
-            self._client.resume(self._places(self._started & set(partitions)))
+            self._client.resume(self._places(ours))
 
     def offsets(self, partition: int) -> tuple[int, int]:
-        """See `Consumer.offsets`."""
+        """See `Consumer.offsets`.
+
+        Raises:
+            TopicError: there is no such partition.
+            BrokerUnreachable: no answer within about 10 s.
+        """
         with mapped(self._what):
-            found = self._client.get_watermark_offsets(
-                TopicPartition(self._topic, partition), _TIMEOUT
-            )
-        if found is None:
-            raise KafkaFailure(self._what, f"no answer within {_TIMEOUT:.0f} s", retriable=True)
-        return found
+            return watermarks(self._client, self._topic, partition, _TIMEOUT)
 
     def close(self) -> None:
-        """See `Consumer.close`. Raises what the listener raised, after all is closed."""
-        self._client.close()
-        self._raise_failed()
+        """See `Consumer.close`. Takes at most about 15 s, and only when a broker hangs.
+
+        Raises:
+            Exception: whatever the listener raised, after all is closed.
+        """
+        try:
+            if self._started and self._listener is not None:
+                self._listener.revoked(frozenset(self._started))
+        finally:
+            self._started.clear()
+            # Closing waits for the coordinator, for ever if it hangs; nothing of ours does.
+            closing = threading.Thread(target=self._client.close, name="kafka-close", daemon=True)
+            closing.start()
+            closing.join(_CLOSE_TIMEOUT)
+            if closing.is_alive():
+                _log.warning("%s does not let go; left to itself", self._group)
 
     def _places(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, each) for each in partitions]

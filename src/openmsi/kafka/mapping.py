@@ -141,15 +141,18 @@ def to_error(error: KafkaError, what: str) -> OpenMSIError:
     return KafkaFailure(what, f"{why} [{error.name()}]", _CURE_REST, retriable=passing)
 
 
-_STATE_NOTE = re.compile(r" \((?:after \d+ms in state \w+|\S* ?ssl_client_connected)[^)]*\)")
-_ADDRESS = re.compile(r"(?:\w+://)?(\S+?)/(?:bootstrap|\d+): ")
-_SIDE = re.compile(r"^(?:Local|Broker): ")
+_NOTE = re.compile(r" \(after \d+ms in state [^)]*\)$")
+_ADDRESS = re.compile(r"^(?:\w+://)?(\S+?)/(?:bootstrap|\d+): (.*)$", re.DOTALL)
+_SIDE = re.compile(r"\b(?:Local|Broker): ")
 
 
 def reason(error: KafkaError) -> str:
     """librdkafka's reason, without what only its authors need."""
-    text = _ADDRESS.sub(r"\1: ", _STATE_NOTE.sub("", error.str()))
-    return _SIDE.sub("", text) or error.name()
+    text = _SIDE.sub("", _NOTE.sub("", error.str()))
+    if found := _ADDRESS.match(text):
+        address, rest = found.groups()
+        text = rest if address in rest else f"{address}: {rest}"
+    return text or error.name()
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import time
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from openmsi.kafka.conditions import Trouble
+from openmsi.kafka.lookup import watermarks
 from openmsi.kafka.mapping import is_unreachable, mapped, to_error
 from openmsi.kafka.records import to_fetched
 from openmsi.kafka.seam import Fetched
@@ -22,16 +24,12 @@ class Reader:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._where = f"Kafka at {settings.bootstrap_servers}"
-        self._trouble: KafkaError | None = None
+        self._trouble = Trouble()
         with mapped("Kafka client"):
-            self._client = Client({**reader_config(settings), "error_cb": self._heard})
+            self._client = Client({**reader_config(settings), "error_cb": self._trouble.heard})
         self._at: tuple[str, int] | None = None
         self._next = 0
         self._end = 0
-
-    def _heard(self, error: KafkaError) -> None:
-        if error.code() != KafkaError._ALL_BROKERS_DOWN or self._trouble is None:
-            self._trouble = error
 
     def read(self, topic: str, partition: int, offset: int) -> Fetched | None:
         """The record at `offset`; None when it is not there.
@@ -40,7 +38,7 @@ class Reader:
             TopicError: there is no such topic or partition.
             BrokerUnreachable: no answer within about 10 s.
         """
-        self._trouble = None
+        self._trouble.forget()
         try:
             if not self._go(topic, partition, offset):
                 return None
@@ -48,8 +46,8 @@ class Reader:
         except KafkaException as exception:
             self._at = None
             error: KafkaError = exception.args[0]
-            if is_unreachable(error) and self._trouble is not None:
-                error = self._trouble
+            if is_unreachable(error):
+                error = self._trouble.blamed_for(error)
             raise to_error(error, self._what(error, topic)) from exception
         return None if found is None or found.offset() != offset else to_fetched(found)
 
@@ -60,10 +58,7 @@ class Reader:
         """Be at or shortly before `offset`; False when it is not in the partition."""
         here = self._at == (topic, partition)
         if not here or offset >= self._end:
-            found = self._client.get_watermark_offsets(TopicPartition(topic, partition), _TIMEOUT)
-            if found is None:
-                raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-            first, self._end = found
+            first, self._end = watermarks(self._client, topic, partition, _TIMEOUT)
             if not first <= offset < self._end:
                 return False
         if not here or not self._next <= offset < self._next + _NEAR:

@@ -175,7 +175,7 @@ class Assembler:
         if isinstance(item, RecordRejected):
             return [Tell(self._letter(partition, offset, item.reason, item.detail))]
         if isinstance(item, Abort):
-            return self._aborted(item)
+            return self._aborted(partition, item)
         known = self._open.get(item.version)
         if known is not None:
             return self._continue(known, partition, offset, item, now)
@@ -243,10 +243,13 @@ class Assembler:
             return [Verify(assembly.version, algorithm)]
         return self.verified(assembly.version, digest_of(assembly.hasher))
 
-    def _aborted(self, abort: Abort) -> list[Effect]:
-        assembly = self._open.pop(abort.version, None)
+    def _aborted(self, partition: int, abort: Abort) -> list[Effect]:
+        assembly = self._open.get(abort.version)
         if assembly is None:
             return []
+        if abort.path != assembly.path or partition != assembly.partition:
+            return []  # somebody else's idea of an abort
+        del self._open[abort.version]
         self._remember_failed(abort.version)
         told = VersionAborted(assembly.path, abort.version, abort.reason)
         return [Discard(abort.version), Tell(told)]

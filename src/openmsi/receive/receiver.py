@@ -235,10 +235,15 @@ class Receiver:
 
     def _publish(self) -> bool:
         """Publish what is complete, each durable before it gets its name."""
+        if not self._ready:
+            return True
+        try:
+            self._spool.sync([each.version for each in self._ready])
+        except OSError as error:
+            return self._block(error)
         while self._ready:
             manifest = self._ready[0]
             try:
-                self._spool.sync(manifest.version)
                 self._sink.publish(manifest, self._spool.release(manifest.version))
             except Refused as refused:
                 self._ready.popleft()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from openmsi.events import FileSkipped, Notice, Report
 from openmsi.send.files import Identity, identity_of, skip_reason
 from openmsi.send.job import SendJob, SendStats
 from openmsi.send.ledger import BASELINE, SENT, Entry, Ledger, split
-from openmsi.send.scan import Found, Passed, Skipped, Step, scan
+from openmsi.send.scan import Found, Skipped, Step, Unchanged, scan
 from openmsi.send.settle import Settler, tick_seconds
 from openmsi.send.watch import Hint, Watcher
 
@@ -35,9 +35,21 @@ class Settled(NamedTuple):
 
 
 class Finder:
-    """Hands out settled files, one at a time."""
+    """Hands out settled files, one at a time.
 
-    def __init__(self, job: SendJob, ledger: Ledger, report: Report, stats: SendStats) -> None:
+    Args:
+        on_unchanged: is told of each file that the scan finds sent already.
+    """
+
+    def __init__(
+        self,
+        job: SendJob,
+        ledger: Ledger,
+        report: Report,
+        stats: SendStats,
+        on_unchanged: Callable[[Entry], None] | None,
+    ) -> None:
+        self._on_unchanged = on_unchanged
         self._job = job
         self._ledger = ledger
         self._report = report
@@ -114,8 +126,9 @@ class Finder:
         for _ in range(SCAN_STEPS):
             if len(self._settler) >= MAX_CANDIDATES:
                 return
-            step = next(self._scans[0], None)
-            if step is None:
+            try:
+                step = next(self._scans[0])
+            except StopIteration:
                 self._scan_ended()
                 return
             self._take_step(step, now)
@@ -143,6 +156,16 @@ class Finder:
                 return Settled(native, identity)
         return None
 
+    def growing(self, least: int) -> Iterator[Settled]:
+        """The files that are not settled but have `least` bytes already."""
+        for native in self._settler.unsettled():
+            try:
+                stat = os.lstat(self._job.root / native)
+            except OSError:
+                continue
+            if not skip_reason(stat.st_mode) and stat.st_size >= least:
+                yield Settled(native, identity_of(stat))
+
     def started(self, native: str) -> None:
         """A version of the file is being read."""
         self._settler.sent(native, time.monotonic())
@@ -150,6 +173,15 @@ class Finder:
     def again(self, native: str, seconds: float) -> None:
         """Hand out the file again after `seconds`."""
         self._settler.again(native, time.monotonic(), seconds)
+
+    def look_at(self, native: str) -> None:
+        """Hand out the file when it is quiet."""
+        try:
+            stat = os.lstat(self._job.root / native)
+        except OSError:
+            return
+        if not skip_reason(stat.st_mode):
+            self._settler.seen(native, identity_of(stat), time.monotonic(), time.time_ns())
 
     def failed(self, native: str) -> bool:
         """The file failed: try it again, each time later. Returns whether it is the first time."""
@@ -175,15 +207,7 @@ class Finder:
             self._retry.pop(hint.native, None)
             self._settler.closed(hint.native, now)
         else:
-            self._look_at(hint.native, now)
-
-    def _look_at(self, native: str, now: float) -> None:
-        try:
-            stat = os.lstat(self._job.root / native)
-        except OSError:
-            return
-        if not skip_reason(stat.st_mode):
-            self._settler.seen(native, identity_of(stat), now, time.time_ns())
+            self.look_at(hint.native)
 
     # -- the scan --------------------------------------------------------------------------
 
@@ -212,7 +236,7 @@ class Finder:
             if reason:
                 yield Skipped(name, reason)
             elif known is not None and known.state == SENT and known.describes(identity):
-                yield Passed.UNCHANGED
+                yield Unchanged(known)
             else:
                 yield Found(name, identity)
 
@@ -236,8 +260,11 @@ class Finder:
                 self._told.add(step.native)
                 self._stats.skipped += 1
                 self._report(FileSkipped(shown(step.native), step.reason))
-        elif step is Passed.UNCHANGED and not self._scanned_once:
-            self._stats.already_sent += 1
+        elif isinstance(step, Unchanged):
+            if not self._scanned_once:
+                self._stats.already_sent += 1
+            if self._on_unchanged is not None and step.entry.state == SENT:
+                self._on_unchanged(step.entry)
 
 
 def shown(native: str) -> str:

@@ -29,6 +29,7 @@ class SendJob(msgspec.Struct, frozen=True):
         settle: seconds without change after which a file counts as done.
         once: stop when all that was there is sent.
         new_only: leave alone what was there at the very first start.
+        growing: send files while they are written.
     """
 
     root: Path
@@ -41,6 +42,7 @@ class SendJob(msgspec.Struct, frozen=True):
     settle: float = 2.0
     once: bool = False
     new_only: bool = False
+    growing: bool = False
 
 
 class SendStats(msgspec.Struct):

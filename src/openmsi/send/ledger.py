@@ -194,7 +194,8 @@ class Ledger:
 
 
 def in_flight(native: str, identity: Identity, attempt: int, progress: Progress) -> Entry:
-    """The entry of a file that is on its way."""
+    """The entry of a file that is on its way. A chunk size of 0 means that it can only be
+    started over."""
     return Entry(
         *split(native),
         IN_FLIGHT,

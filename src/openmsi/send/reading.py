@@ -10,7 +10,7 @@ import msgspec
 from openmsi.protocol import Abort, Chunk, Digest, algorithm_of, digest_of, new_hasher
 from openmsi.send.files import Identity, identity_of
 from openmsi.send.ledger import Entry
-from openmsi.send.transfer import Transfer
+from openmsi.send.transfer import State, Transfer
 
 
 class Reading:
@@ -37,6 +37,7 @@ class Reading:
         self.done = 0  # bytes read, for a progress display
         self.unchanged_entry: Entry | None = None  # set when the content turns out to be sent
         self._descriptor = descriptor
+        self._at = 0
         self._compared: Entry | None = None
         self._hasher = new_hasher()
 
@@ -59,11 +60,31 @@ class Reading:
         if self._compared is not None:
             self._compare(self._compared)
             return None
+        if self.transfer.position != self._at:
+            self._at = os.lseek(self._descriptor, self.transfer.position, os.SEEK_SET)
         data = self._read(self.transfer.want)
-        unchanged = identity_of(os.fstat(self._descriptor)) == self.identity
-        self.changed = not unchanged or len(data) != self.transfer.want
-        self.done += len(data)
+        self._at += len(data)
+        self.done = self._at
+        unchanged = self.now() == self.identity
+        expected = self.transfer.state is State.GROWING or unchanged
+        self.changed = not expected or len(data) != self.transfer.want
         return self.transfer.read(data, unchanged)
+
+    def now(self) -> Identity:
+        """What the open file is now."""
+        return identity_of(os.fstat(self._descriptor))
+
+    def grown(self) -> bool:
+        """Is there a chunk's worth more of a growing file?"""
+        return self.now().size >= self.transfer.position + self.transfer.want
+
+    def settled(self, identity: Identity) -> Abort | None:
+        """The growing file is settled as `identity`."""
+        if identity.inode != self.identity.inode:
+            self.changed = True
+            return self.transfer.give_up("another file took its name while it was sent")
+        self.identity = identity
+        return self.transfer.settled(identity.size, identity.mtime_ns)
 
     def _compare(self, sent: Entry) -> None:
         data = self._read(2**20)
@@ -77,7 +98,7 @@ class Reading:
                 sent, size=size, mtime_ns=mtime_ns, inode=inode
             )
         else:
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            self._at = os.lseek(self._descriptor, 0, os.SEEK_SET)
 
     def _read(self, size: int) -> bytes:
         data = os.read(self._descriptor, size)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,21 +29,20 @@ class Skipped(NamedTuple):
     reason: str
 
 
-class Passed(Enum):
-    """An entry that needs nothing: sent before and unchanged, or not to be sent at all."""
+class Unchanged(NamedTuple):
+    """A file that is as it was when it was sent."""
 
-    UNCHANGED = 1
-    OTHER = 2
+    entry: Entry
 
 
-Step = Found | Skipped | Passed
+Step = Found | Skipped | Unchanged | None
 
 
 def scan(
     root: Path, start: str, keep: Filter, known: Callable[[str], Mapping[str, Entry]]
 ) -> Iterator[Step]:
-    """Walk `root`/`start`, depth first. Yields one step for each entry, so that the caller can
-    stop for a while after any number of entries.
+    """Walk `root`/`start`, depth first. Yields one step for each entry, None for one that is
+    not to be sent, so that the caller can stop for a while after any number of entries.
 
     Args:
         known: the ledger's entries of one directory, by name.
@@ -65,11 +63,11 @@ def scan(
             if entry.is_dir(follow_symlinks=False):
                 if keep.enters(native):
                     pending.append(native)
-                yield Passed.OTHER
+                yield None
             elif keep.takes(native):
                 yield _look(entry, native, sent.get(entry.name))
             else:
-                yield Passed.OTHER
+                yield None
 
 
 def _list(root: Path, directory: str) -> list[os.DirEntry[str]]:
@@ -84,7 +82,7 @@ def _look(entry: os.DirEntry[str], native: str, known: Entry | None) -> Step:
             # A directory listing has no inode there, and its size may lag behind.
             stat = os.lstat(entry.path)
     except FileNotFoundError:
-        return Passed.OTHER
+        return None
     except OSError as error:
         return Skipped(native, f"it cannot be looked at: {error.strerror}")
     reason = skip_reason(stat.st_mode)
@@ -92,5 +90,5 @@ def _look(entry: os.DirEntry[str], native: str, known: Entry | None) -> Step:
         return Skipped(native, reason)
     identity = identity_of(stat)
     if known is not None and known.state in ("sent", "baseline") and known.describes(identity):
-        return Passed.UNCHANGED
+        return Unchanged(known)
     return Found(native, identity)

@@ -7,7 +7,9 @@ in through queues that it empties in each turn.
 from __future__ import annotations
 
 import logging
+import os
 import time
+import unicodedata
 from collections import deque
 from collections.abc import Callable
 
@@ -22,7 +24,10 @@ from openmsi.errors import (
 from openmsi.events import (
     Event,
     FileChanged,
+    FileDeleted,
     FileFailed,
+    FileKept,
+    FileMoved,
     FileSent,
     Report,
     Resumed,
@@ -31,6 +36,7 @@ from openmsi.events import (
 )
 from openmsi.kafka.seam import Notice, Producer
 from openmsi.protocol import Abort, Chunk, Opening, Path, VersionId, encode, to_path
+from openmsi.send.after import AfterSending
 from openmsi.send.files import Identity, open_to_read
 from openmsi.send.finder import Finder, Settled, shown
 from openmsi.send.job import SendJob, SendStats
@@ -46,6 +52,7 @@ LARGE_BYTES = 8 * 2**20
 LEDGER_SECONDS = 0.2
 MAX_ATTEMPTS_ONCE = 5
 BUSY_SECONDS = 0.1
+GROWING_SECONDS = 0.5
 STOP_SECONDS = 5.0
 
 
@@ -55,6 +62,7 @@ class Sender:
     Args:
         open_producer: gives a producer for the job's topic; called again if it breaks.
         report: hears of every file.
+        after: what is done with a file that is sent; None leaves it where it is.
     """
 
     def __init__(
@@ -63,9 +71,11 @@ class Sender:
         ledger: Ledger,
         open_producer: Callable[[Notice], Producer],
         report: Report,
+        after: AfterSending | None = None,
     ) -> None:
         self.stats = SendStats()
-        self.finder = Finder(job, ledger, report, self.stats)
+        self.finder = Finder(job, ledger, report, self.stats, after.sent if after else None)
+        self._after = after
         self.reading: deque[Reading] = deque()
         self._job = job
         self._ledger = ledger
@@ -75,6 +85,8 @@ class Sender:
         self._large: deque[Settled] = deque()
         self._active: dict[str, Reading] = {}  # until all is acknowledged
         self._backlog: deque[tuple[Chunk | Abort, object]] = deque()
+        self._growing: dict[str, Reading] = {}
+        self._growing_due = 0.0
         self._ledger_due = 0.0
         self._disk_full = False
         self._broken = False
@@ -107,11 +119,15 @@ class Sender:
         if not self._disk_full:
             self.finder.advance()
             self._start_settled()
+            self._follow_growing()
             self._read_some()
         self._take_deliveries(self._patience())
+        self._tell_outcomes()
         self._keep_ledger()
 
     def _finished(self) -> bool:
+        if self._after is not None and self._after.busy:
+            return False
         return self.finder.exhausted and not (self._active or self._large or self._backlog)
 
     def _patience(self) -> float:
@@ -132,6 +148,9 @@ class Sender:
 
     def _close(self) -> None:
         self.finder.stop()
+        if self._after is not None:
+            self._after.stop()
+            self._tell_outcomes()
         for each in self._active.values():
             each.close()
             self._note_progress(each)
@@ -151,7 +170,7 @@ class Sender:
                 return
             native, identity, problem = found
             if native in self._active:
-                self.finder.again(native, BUSY_SECONDS)
+                self._settle_growing(self._active[native], identity)
             elif problem:
                 self._fail(native, problem)
             elif identity is None:
@@ -162,7 +181,7 @@ class Sender:
                 large += identity.size > LARGE_BYTES
                 self._start(native, identity)
 
-    def _start(self, native: str, identity: Identity) -> None:
+    def _start(self, native: str, identity: Identity, growing: bool = False) -> None:
         known = self._ledger.entry(native)
         was_sent = known is not None and known.state == SENT
         if was_sent and known is not None and known.describes(identity):
@@ -181,13 +200,16 @@ class Sender:
             return
         attempt, progress = self._plan(native, identity, known)
         opening = Opening(identity.size, identity.mtime_ns, self._job.source)
+        if growing:
+            opening = Opening(source=self._job.source)
+            progress = Progress(VersionId(os.urandom(16).hex()), self._job.chunk_size)
         reading = Reading(native, descriptor, identity, attempt, Transfer(path, opening, progress))
-        if was_sent and known is not None and known.size == identity.size:
+        if was_sent and known is not None and known.size == identity.size and not growing:
             reading.compare_with(known)
         self._active[native] = reading
         self.reading.append(reading)
         self.finder.started(native)
-        if identity.size > self._job.chunk_size:
+        if growing or identity.size > self._job.chunk_size:
             self._note_progress(reading)
 
     def _topic_path(self, native: str) -> Path:
@@ -195,13 +217,22 @@ class Sender:
             native.encode()
         except UnicodeEncodeError:
             raise RecordRejected("bad-path", "its name is not valid UTF-8; rename it") from None
+        self._check_only_name(native)
         return to_path(f"{self._job.prefix}/{native}" if self._job.prefix else native)
+
+    def _check_only_name(self, native: str) -> None:
+        """Two names on disk may be one path in the topic, and the second would replace the first."""
+        normal = unicodedata.normalize("NFC", native)
+        twin = self._job.root / normal
+        if normal != native and twin.exists() and not twin.samefile(self._job.root / native):
+            detail = f"its name differs from {normal!r} in its Unicode form only; rename it"
+            raise RecordRejected("bad-path", detail)
 
     def _plan(self, native: str, identity: Identity, known: Entry | None) -> tuple[int, Progress]:
         """Where to go on, or a new version; the version left behind is aborted."""
         attempt = 0
         if known is not None and known.state in (IN_FLIGHT, FAILED):
-            if known.state == IN_FLIGHT and known.describes(identity):
+            if known.state == IN_FLIGHT and known.describes(identity) and known.chunk_size:
                 return known.attempt, known.progress()
             self._abort_left_behind(known, "the file changed before it was sent completely")
             attempt = known.attempt + 1
@@ -240,10 +271,47 @@ class Sender:
             self._leave(each)
         elif each.transfer.state is State.READING:
             return True
+        elif each.transfer.state is State.GROWING:
+            return self._still_growing(each)
         elif each.transfer.state is State.ABORTED:
             self._gave_up(each)
         each.close()
         return False
+
+    # -- files that are sent while they are written ------------------------------------------
+
+    def _follow_growing(self) -> None:
+        now = time.monotonic()
+        if not self._job.growing or now < self._growing_due:
+            return
+        self._growing_due = now + GROWING_SECONDS
+        for each in self._growing.values():
+            if each not in self.reading and each.grown():
+                self.reading.append(each)
+        for native, identity, _ in self.finder.growing(self._job.chunk_size):
+            if len(self._growing) >= MAX_READING:
+                return
+            if native not in self._active and identity is not None:
+                self._start(native, identity, growing=True)
+                if native in self._active:
+                    self._growing[native] = self._active[native]
+
+    def _still_growing(self, each: Reading) -> bool:
+        """Returns whether there is more to read of it now."""
+        if each.changed:  # it was thought to be settled
+            self.finder.look_at(each.native)
+        return each.grown()
+
+    def _settle_growing(self, each: Reading, identity: Identity | None) -> None:
+        if each.transfer.state is not State.GROWING or identity is None:
+            self.finder.again(each.native, BUSY_SECONDS)
+            return
+        self.finder.started(each.native)
+        abort = each.settled(identity)
+        if abort is not None:
+            self._send(abort, (each, ABORT_INDEX))
+        elif each not in self.reading:
+            self.reading.append(each)
 
     def _send(self, item: Chunk | Abort, token: object) -> None:
         if self._backlog or not self._producer.produce(encode(item), token):
@@ -288,6 +356,14 @@ class Sender:
         elif transfer.state is State.ABORTED:
             self._gave_up(each)
 
+    def _tell_outcomes(self) -> None:
+        for entry, to, problem in self._after.outcomes() if self._after else ():
+            path = shown(entry.native)
+            if problem:
+                self._report(FileKept(path, problem))
+            else:
+                self._report(FileMoved(path, to) if to else FileDeleted(path))
+
     def _open_again(self) -> None:
         """The producer broke: go on with another where the acknowledgements end."""
         self._broken = False
@@ -302,7 +378,10 @@ class Sender:
 
     def _sent(self, each: Reading) -> None:
         manifest = each.transfer.manifest(self._job.topic.name)
-        self._ledger.note(sent(each.native, each.identity, each.attempt, manifest))
+        entry = sent(each.native, each.identity, each.attempt, manifest)
+        self._ledger.note(entry)
+        if self._after is not None:
+            self._after.sent(entry)
         self.stats.sent += 1
         self.stats.bytes_sent += manifest.size
         self._leave(each)
@@ -360,13 +439,15 @@ class Sender:
     def _leave(self, each: Reading) -> None:
         each.close()
         self._active.pop(each.native, None)
+        self._growing.pop(each.native, None)
         self.finder.succeeded(each.native)
 
     # -- the ledger ------------------------------------------------------------------------
 
     def _note_progress(self, each: Reading) -> None:
-        if each.transfer.state in (State.READING, State.DRAINING) and not each.comparing:
-            progress = each.transfer.progress()
+        under_way = each.transfer.state in (State.GROWING, State.READING, State.DRAINING)
+        if under_way and not each.comparing:
+            progress = each.transfer.progress() or Progress(each.transfer.version, 0)
             self._ledger.note(in_flight(each.native, each.identity, each.attempt, progress))
 
     def _keep_ledger(self) -> None:

@@ -85,6 +85,10 @@ class Settler:
                 return native, candidate.identity
         return None
 
+    def unsettled(self) -> list[str]:
+        """The files that wait."""
+        return list(self._waiting)
+
     def next_due(self) -> float | None:
         """When the next file's time comes, at the earliest."""
         return self._heap[0][0] if self._heap else None

@@ -1,9 +1,11 @@
 """One version on its way into the topic: a state machine without IO.
 
-    READING ──last chunk read──> DRAINING ──all acknowledged──> SENT
-       │                            │
-       └──────── give_up ───────────┴──> ABORTING ──all acknowledged──> ABORTED
+    GROWING ──settled──> READING ──last chunk read──> DRAINING ──all acknowledged──> SENT
+       ^                    │                            │
+       └──it grew further───┤                            │
+                            └───────── give_up ──────────┴──> ABORTING ──> ABORTED
 
+A settled file begins in READING; only a file that is sent while it is written begins in GROWING.
 Events are method calls; each returns the record to produce next, or None. The loop around it
 (sender.py) reads the file, sends the records and brings the acknowledgements.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 from enum import Enum
 
 import msgspec
+from blake3 import blake3
 
 from openmsi.protocol import (
     Abort,
@@ -29,7 +32,7 @@ from openmsi.protocol import (
 
 ABORT_INDEX = -1  # stands for the abort record where chunks have their index
 
-State = Enum("State", "READING DRAINING SENT ABORTING ABORTED")
+State = Enum("State", "GROWING READING DRAINING SENT ABORTING ABORTED")
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -47,28 +50,33 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Transfer:
-    """Cuts one settled content into chunks and follows them until all are acknowledged.
+    """Cuts one content into chunks and follows them until all are acknowledged.
+
+    The file is read in slots of the chunk size. A slot that is in the topic already is read for
+    the digest only: one that was acknowledged before a restart, or one that was sent while the
+    file grew and did not change since.
 
     Args:
         path: the file's name in the topic.
-        opening: what its first record tells; `opening.size` is the size in bytes.
-        progress: where to go on; chunks before it are read for the digest, not sent again.
+        opening: what its first record tells; without `size` for a file that still grows.
+        progress: where to go on.
     """
 
     def __init__(self, path: Path, opening: Opening, progress: Progress) -> None:
-        if opening.size is None:
-            raise ValueError("a settled file has a size")
         self.path = path
         self.version = progress.version
-        self.state = State.READING
-        self._size = opening.size
+        self.state = State.GROWING if opening.size is None else State.READING
+        self.position = 0  # where the next read begins
+        self._growing = opening.size is None
+        self._size = opening.size or 0
+        self._mtime_ns = opening.mtime_ns
         self._opening = opening
         self._resumed = progress
         self._chunk_size = progress.chunk_size
         self._hasher = new_hasher()
         self._digest: Digest | None = None
         self._next_index = 0
-        self._next_start = 0
+        self._sent_slots: list[bytes] = []  # of a growing file: a short digest of each slot
         # Chunks on their way, index -> start; a dict keeps them in index order.
         self._pending: dict[int, int] = {}
         self._partition = progress.partition
@@ -78,35 +86,86 @@ class Transfer:
 
     @property
     def want(self) -> int:
-        """How many bytes to read next, at the place where the last read ended."""
-        return min(self._chunk_size, self._size - self._next_start)
+        """How many bytes to read at `position`."""
+        if self.state is State.GROWING:
+            return self._chunk_size
+        return min(self._chunk_size, self._size - self.position)
 
     @property
     def reason(self) -> str:
         """Why it was given up; empty otherwise."""
         return self._reason
 
+    def settled(self, size: int, mtime_ns: int) -> Abort | None:
+        """A growing file is settled: it is read once more from its start, for its digest and
+        for what was written again in places that were sent."""
+        if size < self.position:
+            return self.give_up("it became shorter while it was sent")
+        if self._next_index == 0:
+            self._opening = Opening(size, mtime_ns, self._opening.source, self._opening.attributes)
+        self._size, self._mtime_ns = size, mtime_ns
+        self._hasher = new_hasher()
+        self.position = 0
+        self.state = State.READING
+        return None
+
     def read(self, data: bytes, unchanged: bool) -> Chunk | Abort | None:
         """The next `want` bytes were read; `unchanged` tells whether the file is still the one
-        that was opened. Returns what to produce; None when there is nothing (a resumed chunk)."""
-        assert self.state is State.READING
+        that was opened, or settled. Returns what to produce; None when there is nothing."""
+        if self.state is State.GROWING:
+            if len(data) < self.want:
+                return self.give_up("it became shorter while it was sent")
+            return self._grown(data)
+        if not unchanged and self._growing:
+            self.state = State.GROWING
+            self.position = len(self._sent_slots) * self._chunk_size
+            return None
         if not unchanged:
             return self.give_up("it changed while it was read")
         if len(data) != self.want:
-            return self.give_up(
-                f"it ended after {self._next_start + len(data)} of {self._size} bytes"
-            )
-        index, start = self._next_index, self._next_start
+            return self.give_up(f"it ended after {self.position + len(data)} of {self._size} bytes")
+        return self._next_slot(data)
+
+    def _grown(self, data: bytes) -> Chunk:
+        self._sent_slots.append(_slot_digest(data))
+        self.position += len(data)
+        return self._chunk(self.position - len(data), data, None)
+
+    def _next_slot(self, data: bytes) -> Chunk | None:
+        start = self.position
+        slot = start // self._chunk_size
         self._hasher.update(data)
-        self._next_index += 1
-        self._next_start += len(data)
-        closing = None
-        if self._next_start == self._size:
+        self.position += len(data)
+        acknowledged = slot < self._resumed.index
+        there = self._in_topic(slot, data) if self._growing else acknowledged
+        if self.position == self._size:
             self._digest = digest_of(self._hasher)
-            closing = Closing(self._size, self._next_index, self._digest)
             self.state = State.DRAINING
-        elif index < self._resumed.index:
-            return None
+            if self._growing and there:
+                start, data = self._size, b""
+            return self._close(start, data)
+        if acknowledged:
+            self._next_index += 1
+        return None if there else self._chunk(start, data, None)
+
+    def _in_topic(self, slot: int, data: bytes) -> bool:
+        digest = _slot_digest(data)
+        if slot == len(self._sent_slots):
+            self._sent_slots.append(digest)
+            return False
+        same = self._sent_slots[slot] == digest
+        self._sent_slots[slot] = digest
+        return same
+
+    def _close(self, start: int, data: bytes) -> Chunk:
+        assert self._digest is not None
+        mtime_ns = self._mtime_ns if self._next_index and self._growing else None
+        closing = Closing(self._size, self._next_index + 1, self._digest, mtime_ns)
+        return self._chunk(start, data, closing)
+
+    def _chunk(self, start: int, data: bytes, closing: Closing | None) -> Chunk:
+        index = self._next_index
+        self._next_index += 1
         self._pending[index] = start
         opening = self._opening if index == 0 else None
         return Chunk(self.path, self.version, index, start, data, opening, closing)
@@ -118,7 +177,7 @@ class Transfer:
             self.state = State.ABORTED
             return None
         self.state = State.ABORTING
-        self._pending[ABORT_INDEX] = self._next_start
+        self._pending[ABORT_INDEX] = self.position
         return Abort(self.path, self.version, reason)
 
     def acknowledged(self, index: int, partition: int, offset: int) -> Abort | None:
@@ -128,7 +187,7 @@ class Transfer:
         if self._first_offset < 0:
             self._partition, self._first_offset = partition, offset
         self._last_offset = max(self._last_offset, offset)
-        if partition != self._partition and self.state in (State.READING, State.DRAINING):
+        if partition != self._partition and not self._stopping:
             return self.give_up("the topic's number of partitions changed")
         self._finish()
         return None
@@ -136,10 +195,14 @@ class Transfer:
     def failed(self, index: int, reason: str) -> Abort | None:
         """The record with this index will never be in the topic. Returns the abort to produce."""
         del self._pending[index]
-        if self.state in (State.READING, State.DRAINING):
+        if not self._stopping:
             return self.give_up(reason)
         self._finish()
         return None
+
+    @property
+    def _stopping(self) -> bool:
+        return self.state in (State.ABORTING, State.ABORTED)
 
     def _finish(self) -> None:
         if not self._pending and self.state is State.DRAINING:
@@ -147,9 +210,13 @@ class Transfer:
         elif not self._pending and self.state is State.ABORTING:
             self.state = State.ABORTED
 
-    def progress(self) -> Progress:
-        """What a restart may rely on."""
-        index, start = next(iter(self._pending.items()), (self._next_index, self._next_start))
+    def progress(self) -> Progress | None:
+        """What a restart may rely on; None for a file that was sent while it grew: nothing can
+        tell afterwards which of its contents is in the topic."""
+        if self._growing:
+            return None
+        start = min(self._next_index * self._chunk_size, self._size)
+        index, start = next(iter(self._pending.items()), (self._next_index, start))
         if index < self._resumed.index:
             return self._resumed
         return Progress(
@@ -164,7 +231,7 @@ class Transfer:
             path=self.path,
             version=self.version,
             size=self._size,
-            mtime_ns=self._opening.mtime_ns,
+            mtime_ns=self._mtime_ns,
             chunks=self._next_index,
             digest=self._digest,
             topic=topic,
@@ -174,3 +241,7 @@ class Transfer:
             source=self._opening.source,
             attributes=self._opening.attributes,
         )
+
+
+def _slot_digest(data: bytes) -> bytes:
+    return blake3(data).digest(length=16)

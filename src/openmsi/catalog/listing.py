@@ -1,0 +1,106 @@
+"""Which versions a topic holds, by reading it from beginning to end without keeping anything."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from openmsi.errors import RecordRejected
+from openmsi.kafka.seam import Consumer, Fetched
+from openmsi.protocol import (
+    Abort,
+    Closing,
+    Manifest,
+    Opening,
+    Path,
+    SafePoint,
+    VersionId,
+    decode,
+)
+
+
+def current_versions(consumer: Consumer, topic: str) -> dict[Path, Manifest]:
+    """The current version of each path: the complete one whose last record has the highest
+    offset. `consumer` is subscribed here and must be the only member of its group; nothing is
+    committed.
+
+    Raises:
+        OpenMSIError: as `Consumer.poll`.
+    """
+    listing = _Listing(consumer, topic)
+    consumer.subscribe(listing)
+    while not listing.complete():
+        for each in consumer.poll(200, 0.2):
+            listing.take(each)
+    return listing.current
+
+
+class _Listing:
+    def __init__(self, consumer: Consumer, topic: str) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._ends: dict[int, int] | None = None
+        self._positions: dict[int, int] = {}
+        self._open: dict[VersionId, tuple[int, Opening]] = {}  # with the first offset
+        self.current: dict[Path, Manifest] = {}
+
+    def assigned(self, points: Mapping[int, SafePoint]) -> Mapping[int, int]:
+        self._ends = self._ends or {}
+        for partition in points:
+            low, high = self._consumer.offsets(partition)
+            self._positions[partition] = low
+            self._ends[partition] = high
+        return {partition: self._positions[partition] for partition in points}
+
+    def revoked(self, partitions: Collection[int]) -> None:
+        self.lost(partitions)
+
+    def lost(self, partitions: Collection[int]) -> None:
+        for partition in partitions:
+            del self._positions[partition]
+
+    def complete(self) -> bool:
+        if self._ends is None:
+            return False
+        return all(at >= self._ends[partition] for partition, at in self._positions.items())
+
+    def take(self, fetched: Fetched) -> None:
+        self._positions[fetched.partition] = fetched.offset + 1
+        try:
+            item = decode(fetched.record)
+        except RecordRejected:
+            return
+        if isinstance(item, Abort):
+            self._open.pop(item.version, None)
+            return
+        if item.opening is not None:
+            self._open.setdefault(item.version, (fetched.offset, item.opening))
+        if item.closing is not None and item.version in self._open:
+            first_offset, opening = self._open.pop(item.version)
+            where = (fetched.partition, first_offset, fetched.offset)
+            self.current[item.path] = self._manifest(
+                item.path, item.version, opening, item.closing, where
+            )
+
+    def _manifest(
+        self,
+        path: Path,
+        version: VersionId,
+        opening: Opening,
+        closing: Closing,
+        where: tuple[int, int, int],
+    ) -> Manifest:
+        partition, first_offset, last_offset = where
+        return Manifest(
+            path=path,
+            version=version,
+            size=closing.size,
+            mtime_ns=closing.mtime_ns if opening.mtime_ns is None else opening.mtime_ns,
+            chunks=closing.chunks,
+            digest=closing.digest,
+            topic=self._topic,
+            partition=partition,
+            first_offset=first_offset,
+            last_offset=last_offset,
+            source=opening.source,
+            attributes=opening.attributes,
+        )

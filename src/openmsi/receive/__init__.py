@@ -1,0 +1,1 @@
+"""Records -> files: assembly (pure), spool, journal, receiver (loop)."""

@@ -1,0 +1,1 @@
+"""Directory -> records: scan, watch, settle, ledger, transfer (pure), sender (loop)."""
