@@ -115,15 +115,33 @@ def _try_lock(handle: int) -> bool:
 
 
 def _in_use(path: Path, doing: str) -> InUse:
+    who = _written_holder(path) or "another process does so already"
+    return InUse(doing, who, "Stop that one first, or leave the work to it.")
+
+
+def holder_of(path: Path) -> str:
+    """Who holds the lock file at `path`, in words; empty when nobody does."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return ""
+    try:
+        if _try_lock(handle):
+            return ""
+    finally:
+        os.close(handle)
+    return _written_holder(path) or "a process that is just starting"
+
+
+def _written_holder(path: Path) -> str:
     try:
         with open(path, "rb") as file:
             file.seek(1)
             holder = json.loads(file.read())
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder["at"]))
-        who = f"process {holder['pid']} on {holder['host']} does so since {since}"
+        return f"process {holder['pid']} on {holder['host']} does so since {since}"
     except (OSError, ValueError, KeyError):
-        who = "another process does so already"
-    return InUse(doing, who, "Stop that one first, or leave the work to it.")
+        return ""
 
 
 def open_database(path: Path, schema: str, form: int, set_aside: list[str]) -> sqlite3.Connection:

@@ -184,7 +184,7 @@ class Lab:
             "OPENMSI_STATE_DIR": str(directory / "state"),
         }
         self._programs: list[Program] = []
-        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
         self._made = False
 
     def __enter__(self) -> Lab:

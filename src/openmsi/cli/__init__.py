@@ -10,9 +10,12 @@ import typer
 
 from openmsi import __version__
 from openmsi.cli import broker, topic
+from openmsi.cli.demo import demo
 from openmsi.cli.download import download
 from openmsi.cli.options import debugging
+from openmsi.cli.status import status
 from openmsi.cli.upload import upload
+from openmsi.cli.verify import verify
 from openmsi.cli.watch import watch
 from openmsi.errors import OpenMSIError
 
@@ -44,9 +47,12 @@ def _root(
     pass
 
 
+app.command()(demo)
 app.command()(upload)
 app.command()(watch)
 app.command()(download)
+app.command()(status)
+app.command()(verify)
 app.add_typer(topic.app, name="topic")
 app.add_typer(broker.app, name="broker")
 

@@ -35,8 +35,9 @@ from openmsi.cli.sample import drop_sample
 from openmsi.cli.show import clean
 from openmsi.cli.topic import FILE_TOPIC_SETTINGS
 from openmsi.cli.trial import Outcome, Trial, compare
-from openmsi.errors import DiskFull, OpenMSIError, SomeFailed, UsageError
+from openmsi.errors import DiskFull, NotAuthorized, OpenMSIError, SomeFailed, TopicError, UsageError
 from openmsi.kafka import KafkaAdmin, KafkaSettings, open_admin
+from openmsi.send.files import identity_of
 from openmsi.send.filters import Filter
 from openmsi.send.scan import Found, scan
 
@@ -61,7 +62,7 @@ def demo(
     directory: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DIR]", show_default=False, help="Its files are sent; it is only read."
+            metavar="DIR", show_default=False, help="Its files are sent; it is only read."
         ),
     ] = None,
     bootstrap_servers: Bootstrap = None,
@@ -114,32 +115,32 @@ def run(
     """
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="openmsi-demo-")))
     found = _files_of(root, home) if root is not None else []
-    _check_space(home, root, found, copies=1 if theirs else 2)
+    _check_space(home, found, copies=1 if theirs else 2)
     settings = theirs or KafkaSettings(_start_broker(home, show, stack))
     topic = f"openmsi-demo-{uuid.uuid4().hex[:8]}"
     show.step(f"making topic {topic} at {settings.bootstrap_servers}")
     admin = open_admin(settings)
     stack.callback(admin.close)
-    admin.create_topic(topic, PARTITIONS, FILE_TOPIC_SETTINGS)
-    if theirs:
-        stack.callback(_delete_topic, admin, topic, show)
-
+    _make_topic(admin, topic, show, stack if theirs else None)
     source = root or home / "instrument"
-    source.mkdir(exist_ok=True)
+    if root is None:
+        source.mkdir()
     connection = ["--bootstrap-servers", settings.bootstrap_servers]
     if client_config is not None:
         connection += ["--client-config", str(client_config)]
     trial = Trial(source, home, topic, connection, show.say)
     stack.callback(trial.stop)
+    for each in found:
+        trial.expect(each.native, each.identity)
     show.step("starting openmsi download and openmsi watch")
     trial.start()
     show.doing = lambda: _doing(trial)
-    began = _stream(trial, found, show)
+    began = _stream(trial, root is not None, show)
     show.doing = None
     for words in trial.words():
         show.say(words)
     show.step("comparing the copies")
-    outcomes = [compare(each, trial.source, trial.received) for each in trial.items]
+    outcomes = [compare(each, trial) for each in trial.items]
     ends = [each.rebuilt for each in trial.items if each.rebuilt is not None]
     return outcomes, DemoSummary(
         len(outcomes),
@@ -152,42 +153,37 @@ def run(
     )
 
 
-def _stream(trial: Trial, found: list[str], show: _Show) -> float:
+def _stream(trial: Trial, in_place: bool, show: _Show) -> float:
     """Have the files sent and wait for them; returns when it began, in monotonic seconds."""
-    if found:
-        show.step(f"streaming {len(found)} files of {trial.source}")
-        for native in found:
-            trial.expect(native, trial.began)
+    if in_place:
+        show.step(f"streaming {len(trial.items)} files of {trial.source}")
         trial.wait()
         return trial.began
     show.step("dropping sample files")
     began = time.monotonic()
     for native in drop_sample(trial.source):
-        trial.expect(native, time.monotonic())
+        dropped = time.monotonic()
+        trial.expect(native, identity_of(os.stat(trial.source / native)), dropped)
         if len(trial.items) == 1:
             trial.wait()  # until the receiver has joined its group, which takes Kafka a while
     trial.wait()
     return began
 
 
-def _files_of(root: Path, home: Path) -> list[str]:
+def _files_of(root: Path, home: Path) -> list[Found]:
     """The files of the user's directory that `openmsi watch` sends."""
     if Path(os.path.realpath(home)).is_relative_to(root):
         why = f"the temporary directory {home.parent} lies in it"
         raise UsageError(str(root), why, "Name another one, or set TMPDIR to a place outside it.")
-    found = [
-        step.native for step in scan(root, "", Filter(), lambda _: {}) if isinstance(step, Found)
-    ]
+    found = [step for step in scan(root, "", Filter(), lambda _: {}) if isinstance(step, Found)]
     if not found:
         why = "there is no file in it to send; hidden and temporary names are left out"
         raise UsageError(str(root), why, "Name a directory with files, or none for a sample.")
     return found
 
 
-def _check_space(home: Path, root: Path | None, found: list[str], copies: int) -> None:
-    if root is None:
-        return
-    needed = copies * sum(os.stat(root / each).st_size for each in found)
+def _check_space(home: Path, found: list[Found], copies: int) -> None:
+    needed = copies * sum(each.identity.size for each in found)
     free = shutil.disk_usage(home).free
     if needed > free:
         why = f"it has {decimal(free)} left, and the copies need {decimal(needed)}"
@@ -204,11 +200,25 @@ def _start_broker(home: Path, show: _Show, stack: ExitStack) -> str:
     return local.start()
 
 
+def _make_topic(admin: KafkaAdmin, topic: str, show: _Show, stack: ExitStack | None) -> None:
+    """Make the topic; `stack` gets its deletion, unless it goes away with the broker."""
+    try:
+        admin.create_topic(topic, PARTITIONS, FILE_TOPIC_SETTINGS)
+    except (TopicError, NotAuthorized):
+        raise  # there is none
+    except BaseException:
+        if stack is not None:
+            _delete_topic(admin, topic, show)
+        raise
+    if stack is not None:
+        stack.callback(_delete_topic, admin, topic, show)
+
+
 def _delete_topic(admin: KafkaAdmin, topic: str, show: _Show) -> None:
     try:
         admin.delete_topic(topic)
     except OpenMSIError as error:
-        show.warn(f"topic {topic!r} is left at the broker; it could not be deleted: {error}")
+        show.warn(f"topic {topic!r} may be left at the broker; it could not be deleted: {error}")
 
 
 @contextmanager

@@ -95,6 +95,15 @@ Exclude = Annotated[
         show_default=False,
     ),
 ]
+After = Annotated[
+    str,
+    typer.Option(
+        "--after",
+        metavar="keep|move:DIR|delete",
+        help="What to do with a file that is sent. It is deleted only after the topic's copy was"
+        " read back and its digest matched.",
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object a line for each event, for programs.")
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -11,14 +12,16 @@ import msgspec
 from rich.filesize import decimal
 
 from openmsi import __version__
+from openmsi.catalog import Place, digest_in_topic
 from openmsi.cli.options import Stop
 from openmsi.cli.show import Doing, Rate
 from openmsi.errors import RecordRejected, UsageError
 from openmsi.events import Notice, Report, SendSummary, Started
-from openmsi.kafka import KafkaSettings, TopicInfo, open_admin, open_producer
-from openmsi.protocol import check_path
+from openmsi.kafka import Admin, KafkaSettings, TopicInfo, open_admin, open_producer
+from openmsi.protocol import Digest, VersionId, check_path
+from openmsi.send.after import AfterSending, deleter, mover
 from openmsi.send.job import SendJob
-from openmsi.send.ledger import Ledger, ledger_path
+from openmsi.send.ledger import Entry, Ledger, ledger_path
 from openmsi.send.sender import Sender
 from openmsi.state import hold
 
@@ -31,6 +34,7 @@ class SendOptions(msgspec.Struct, frozen=True):
     state_dir: Path
     prefix: str
     chunk_size: int | None
+    after: str = "keep"
 
 
 def describe_topic(settings: KafkaSettings, name: str) -> TopicInfo:
@@ -76,6 +80,7 @@ def send(
         "topic": job.topic.name,
         "topic_id": job.topic.topic_id,
         "prefix": job.prefix,
+        "filter": msgspec.json.encode(job.filter.patterns).decode(),
     }
     set_aside: list[str] = []
     with hold(path.with_suffix(".lock"), doing):
@@ -84,13 +89,55 @@ def send(
             report(Notice(text))
         try:
             opener = partial(open_producer, options.settings, job.topic)
-            sender = Sender(job, ledger, opener, report)
-            started(sender)
-            if not job.once:
-                report(Started(str(job.root), job.topic.name))
-            return sender.run(stop)
+            with _after_sending(job, options) as after:
+                sender = Sender(job, ledger, opener, report, after)
+                started(sender)
+                if not job.once:
+                    report(Started(str(job.root), job.topic.name))
+                return sender.run(stop)
         finally:
             ledger.close()
+
+
+def check_after(after: str) -> str:
+    """Raises UsageError for anything but keep, move:DIR and delete."""
+    if after in ("keep", "delete") or (after.startswith("move:") and after != "move:"):
+        return after
+    raise UsageError(f"--after {after}", "it is none of keep, move:DIR and delete")
+
+
+@contextmanager
+def _after_sending(job: SendJob, options: SendOptions) -> Iterator[AfterSending | None]:
+    if options.after == "keep":
+        yield None
+    elif options.after == "delete":
+        admin = open_admin(options.settings)
+        try:
+            yield AfterSending(deleter(job.root, partial(_read_back, admin, job.topic.name)))
+        finally:
+            admin.close()
+    else:
+        target = Path(options.after.removeprefix("move:")).absolute()
+        yield AfterSending(mover(job.root, target))
+
+
+def _read_back(admin: Admin, topic: str, entry: Entry) -> str:
+    place = place_of(entry)
+    found = digest_in_topic(partial(admin.read, topic), place)
+    if found == place.digest:
+        return ""
+    return f"reading it back from the topic: {found}, not {place.digest}"
+
+
+def place_of(entry: Entry) -> Place:
+    """Where the version of a sent entry lies in its topic."""
+    return Place(
+        VersionId(entry.version),
+        Digest(entry.digest),
+        entry.partition,
+        entry.first_offset,
+        entry.last_offset,
+    )
 
 
 class SendProgress:

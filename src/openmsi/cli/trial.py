@@ -1,4 +1,4 @@
-"""What `openmsi demo` tries out: watch and download in processes of their own, and what they say."""
+"""What `openmsi demo` tries out: watch and download, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import msgspec
 
 from openmsi.errors import RecordRejected, SomeFailed
 from openmsi.protocol import SPOOL_NAME, digest_of, new_hasher, to_path
+from openmsi.send.files import Identity
 
 STALL_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -35,14 +36,14 @@ class Heard(msgspec.Struct):
 
 @dataclass(slots=True)
 class Item:
-    """One file on its way. `native` is its name below the watched directory; `dropped` and
-    `rebuilt` are monotonic seconds."""
+    """One file on its way. `native` is its name below the watched directory; `dropped` (None:
+    it was there before) and `rebuilt` (None: it is not) are monotonic seconds."""
 
     native: str
     path: str
     size: int
     mtime_ns: int
-    dropped: float
+    dropped: float | None
     rebuilt: float | None = None
     problem: str = ""
 
@@ -80,7 +81,7 @@ class Child:
         self._heard = heard
         # -P: nothing in the current directory is taken for a module. A session of its own, so
         # that Ctrl-C reaches us alone and the children are ended in order.
-        command = [sys.executable, "-P", "-m", "openmsi", verb, *arguments, "--json"]
+        command = [sys.executable, "-P", "-m", "openmsi", verb, "--json", *arguments]
         with open(self._words, "wb") as words:
             self._process = subprocess.Popen(
                 command,
@@ -133,7 +134,12 @@ class Trial:
     """
 
     def __init__(
-        self, source: Path, home: Path, topic: str, connection: list[str], say: Callable[[str], None]
+        self,
+        source: Path,
+        home: Path,
+        topic: str,
+        connection: list[str],
+        say: Callable[[str], None],
     ) -> None:
         self.source = source
         self.received = home / "received"
@@ -147,7 +153,8 @@ class Trial:
         self._children: list[Child] = []
         self._started: set[str] = set()
         self._by_name: dict[str, list[Item]] = {}
-        self._open: set[int] = set()
+        self._open: set[str] = set()
+        self._rebuilt_files = self._rebuilt_bytes = 0
         self._moved = time.monotonic()
         self._spooled = 0
 
@@ -157,15 +164,15 @@ class Trial:
         Raises:
             SomeFailed: one of them ended; its words are shown.
         """
-        self._moved = time.monotonic()
         for verb, directory in (("download", self.received), ("watch", self.source)):
             state = ["--state-dir", str(self._home / f"state-{verb}")]
             arguments = [*self._common, *state, "--", str(directory)]
             self._children.append(Child(verb, arguments, self._home, self._heard))
-        while len(self._started) < len(self._children) and not self._stalled():
-            self._listen()
-        if len(self._started) < len(self._children):
-            raise SomeFailed("demo", f"watch and download did not start in {STALL_SECONDS:.0f} s")
+            self._moved = time.monotonic()
+            while verb not in self._started:
+                self._listen()
+                if self._stalled():
+                    raise SomeFailed("demo", f"{verb} did not start in {STALL_SECONDS:.0f} s")
 
     def stop(self) -> None:
         for child in reversed(self._children):
@@ -174,16 +181,15 @@ class Trial:
 
     # -- files -----------------------------------------------------------------------------
 
-    def expect(self, native: str, dropped: float) -> None:
-        """This file of `source` is to arrive; it was dropped at `dropped` monotonic seconds."""
-        stat = os.stat(self.source / native)
+    def expect(self, native: str, identity: Identity, dropped: float | None = None) -> None:
+        """This file of `source` is to arrive."""
         shown = native.encode(errors="surrogateescape").decode(errors="replace")
         try:
             path = str(to_path(native))
         except (RecordRejected, UnicodeEncodeError):
             path = shown  # it will be refused, under this name
-        item = Item(native, path, stat.st_size, stat.st_mtime_ns, dropped)
-        self._open.add(len(self.items))
+        item = Item(native, path, identity.size, identity.mtime_ns, dropped)
+        self._open.add(native)
         self.items.append(item)
         for name in {path, shown}:
             self._by_name.setdefault(name, []).append(item)
@@ -198,15 +204,14 @@ class Trial:
         self._moved = time.monotonic()
         while self._open and not self._stalled():
             self._listen()
-            self._open = {each for each in self._open if not _is_done(self.items[each])}
-        for each in self._open:
-            self.items[each].problem = f"nothing moved for {STALL_SECONDS:.0f} s"
+        for item in self.items if self._open else ():
+            if item.native in self._open:
+                item.problem = f"nothing moved for {STALL_SECONDS:.0f} s"
         self._open.clear()
 
     def progress(self) -> tuple[int, int]:
         """How many files are rebuilt, and their bytes with those of files that are on the way."""
-        done = [each.size for each in self.items if each.rebuilt is not None]
-        return len(done), sum(done) + self._spooled
+        return self._rebuilt_files, self._rebuilt_bytes + self._spooled
 
     def words(self) -> list[str]:
         """What the commands wrote for people, though they went on."""
@@ -235,8 +240,7 @@ class Trial:
                 self.began = when
         elif heard.event == "rebuilt":
             for item in self._by_name.get(heard.path, ()):
-                item.rebuilt = item.rebuilt or when
-                item.problem = ""
+                self._rebuilt(item, when)
             self._say(f"rebuilt {heard.path}")
         elif heard.event == "skipped":
             self.skipped[heard.path] = heard.reason
@@ -247,18 +251,22 @@ class Trial:
         elif heard.event in ("notice", "waiting"):
             self._say(f"{verb}: {heard.text or heard.reason}")
 
+    def _rebuilt(self, item: Item, when: float) -> None:
+        if item.rebuilt is None:
+            item.rebuilt, item.problem = when, ""
+            self._rebuilt_files += 1
+            self._rebuilt_bytes += item.size
+            self._open.discard(item.native)
+
     def _failed(self, path: str, reason: str) -> None:
         self._say(f"failed {path}: {reason}")
         for item in self._by_name.get(path, ()):
             if item.rebuilt is None:
                 item.problem = reason
+                self._open.discard(item.native)
 
     def _stalled(self) -> bool:
         return time.monotonic() - self._moved > STALL_SECONDS
-
-
-def _is_done(item: Item) -> bool:
-    return item.rebuilt is not None or bool(item.problem)
 
 
 def _spooled(received: Path) -> int:
@@ -271,10 +279,11 @@ def _spooled(received: Path) -> int:
     return total
 
 
-def compare(item: Item, source: Path, received: Path) -> Outcome:
+def compare(item: Item, trial: Trial) -> Outcome:
     """Read both files, and say whether content and time of modification are equal."""
-    digest, mtime_ns, problem = _read(source / item.native)
-    copy_digest, copy_mtime_ns, copy_problem = _read(received / item.path)
+    digest, mtime_ns, problem = _read(trial.source / item.native)
+    copy_digest, copy_mtime_ns, copy_problem = _read(trial.received / item.path)
+    dropped = trial.began if item.dropped is None else item.dropped
     reason = item.problem
     if not reason and problem:
         reason = f"the original cannot be read: {problem}"
@@ -288,7 +297,7 @@ def compare(item: Item, source: Path, received: Path) -> Outcome:
     return Outcome(
         item.path,
         item.size,
-        None if item.rebuilt is None else item.rebuilt - item.dropped,
+        None if item.rebuilt is None else item.rebuilt - dropped,
         digest,
         copy_digest,
         bool(digest and copy_digest) and mtime_ns == copy_mtime_ns,

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from openmsi.cli.options import (
+    After,
     Bootstrap,
     ChunkSize,
     ClientConfig,
@@ -27,6 +28,7 @@ from openmsi.cli.options import (
 from openmsi.cli.sending import (
     SendOptions,
     SendProgress,
+    check_after,
     check_prefix,
     describe_topic,
     send,
@@ -42,6 +44,7 @@ from openmsi.send.job import SendJob, fit_chunk_size
 def upload(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and directories.")],
     topic: Topic,
+    after: After = "keep",
     prefix: Prefix = "",
     include: Include = None,
     exclude: Exclude = None,
@@ -69,6 +72,7 @@ def upload(
             state_directory(state_dir),
             check_prefix(prefix),
             chunk_size,
+            check_after(after),
         ),
         Filter(include or (), exclude or ()),
         as_json,

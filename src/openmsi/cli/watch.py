@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from openmsi.cli.options import (
+    After,
     Bootstrap,
     ChunkSize,
     ClientConfig,
@@ -26,6 +27,7 @@ from openmsi.cli.options import (
 from openmsi.cli.sending import (
     SendOptions,
     SendProgress,
+    check_after,
     check_prefix,
     describe_topic,
     send,
@@ -51,6 +53,11 @@ def watch(
             help="A file unchanged for so long is done; on Linux also once it is closed.",
         ),
     ] = 2.0,
+    growing: Annotated[
+        bool,
+        typer.Option("--growing", help="Send files while they are written; finish when settled."),
+    ] = False,
+    after: After = "keep",
     prefix: Prefix = "",
     include: Include = None,
     exclude: Exclude = None,
@@ -75,6 +82,7 @@ def watch(
         state_directory(state_dir),
         check_prefix(prefix),
         chunk_size,
+        check_after(after),
     )
     info = describe_topic(options.settings, topic)
     job = SendJob(
@@ -86,6 +94,7 @@ def watch(
         prefix=options.prefix,
         settle=settle,
         new_only=new_only,
+        growing=growing,
     )
     progress = SendProgress()
     stop = StopOnSignal()

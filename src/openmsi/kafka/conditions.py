@@ -58,6 +58,11 @@ class Conditions:
         self._next_probe = 0.0
         self.fatal: OpenMSIError | None = None
 
+    @property
+    def doubtful(self) -> bool:
+        """Is it worth calling `over`?"""
+        return self._suspect or self._told
+
     def heard(self, error: KafkaError) -> None:
         """librdkafka's `error_cb`: only remembers, for it may be called anywhere."""
         if error.fatal():
@@ -80,7 +85,7 @@ class Conditions:
         if self._raise is not None:
             error, self._raise = self._raise, None
             raise error
-        if not (self._suspect or self._told) or time.monotonic() < self._next_probe:
+        if not self.doubtful or time.monotonic() < self._next_probe:
             return
         try:
             probe(_PROBE_TIMEOUT)

@@ -7,7 +7,7 @@ from functools import partial
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
 
-from openmsi.errors import OpenMSIError
+from openmsi.errors import KafkaFailure, OpenMSIError
 from openmsi.kafka.conditions import Conditions
 from openmsi.kafka.mapping import mapped, to_error
 from openmsi.kafka.seam import Delivery, Notice, TopicInfo
@@ -28,7 +28,8 @@ class KafkaProducer:
         self._conditions = Conditions(notice, f"Kafka at {settings.bootstrap_servers}")
         # Delivery callbacks run inside poll, in the caller's thread: a list is enough.
         self._delivered: list[Delivery] = []
-        self._purged = False
+        # The last offset acknowledged in each partition.
+        self._last: dict[int, int] = {}
         config = {**producer_config(settings, topic), "error_cb": self._conditions.heard}
         with mapped("Kafka client"):
             self._client = Client(config)
@@ -51,14 +52,25 @@ class KafkaProducer:
 
     def _done(self, token: object, error: KafkaError | None, message: Message) -> None:
         # Keep nothing of `message`: it holds a copy of the value.
-        if error is None:
-            self._delivered.append(Delivery(token, message.partition(), message.offset(), None))  # type: ignore[arg-type]
-        else:
+        if error is not None:
             self._delivered.append(Delivery(token, -1, -1, self._error(error)))
+            return
+        partition, offset = message.partition(), message.offset()
+        if partition is None or offset is None or offset <= self._last.get(partition, -1):
+            self._delivered.append(Delivery(token, -1, -1, self._unplaced(partition, offset)))
+            return
+        self._last[partition] = offset
+        self._delivered.append(Delivery(token, partition, offset, None))
 
     def _error(self, error: KafkaError) -> OpenMSIError:
         # A fatal error is the reason for all that is purged or refused after it.
         return self._conditions.fatal or to_error(error, self._what)
+
+    def _unplaced(self, partition: int | None, offset: int | None) -> OpenMSIError:
+        # After a lost answer a broker may say "duplicate": the record is there, but librdkafka
+        # makes its offset up. It also goes back when the topic was deleted and made again.
+        why = f"acknowledged in partition {partition} at the impossible offset {offset}"
+        return KafkaFailure(self._what, why, "It will be sent again.", retriable=True)
 
     def poll(self, timeout: float) -> list[Delivery]:
         """See `Producer.poll`. While all brokers are away it may take a second longer.
@@ -66,22 +78,26 @@ class KafkaProducer:
         Raises:
             NotAuthorized: the login is refused. Nothing is given up: poll again to wait on.
         """
-        if not self._delivered:
-            # librdkafka returns as soon as it has anything for us, be it a log line.
-            self._client.poll(timeout)
-        else:
-            self._client.poll(0)
-        if self._conditions.fatal is not None and not self._purged:
-            self._purged = True
-            self._client.purge()
-            self._client.poll(0)
+        # librdkafka returns as soon as it has anything for us, be it a log line.
+        self._serve(0 if self._delivered else timeout)
         if not self._delivered:
             self._conditions.tell(self._probe)
             return []
         delivered, self._delivered = self._delivered, []
-        if any(each.error is None for each in delivered):
+        if self._conditions.doubtful and any(each.error is None for each in delivered):
             self._conditions.over()
         return delivered
+
+    def _serve(self, timeout: float) -> None:
+        try:
+            self._client.poll(timeout)
+        except KafkaException as exception:
+            # confluent_kafka raises fatal errors here instead of calling `error_cb`.
+            if not exception.args[0].fatal():
+                raise to_error(exception.args[0], self._what) from exception
+            self._conditions.heard(exception.args[0])
+            self._client.purge()
+            self._client.poll(0)
 
     def _probe(self, timeout: float) -> object:
         return self._client.list_topics(self._topic, timeout)
@@ -89,7 +105,7 @@ class KafkaProducer:
     def close(self) -> None:
         """See `Producer.close`. Does not wait for brokers."""
         self._client.purge()
-        self._client.poll(0)
+        self._serve(0)
         # The last reference: librdkafka ends its threads here.
         del self._client
 

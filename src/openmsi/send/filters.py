@@ -38,6 +38,7 @@ class Filter:
     """
 
     def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
+        self.patterns = (list(include), list(exclude))
         try:
             self._exclude = GitIgnoreSpec.from_lines([*DEFAULT_EXCLUDES, *exclude])
             self._include = GitIgnoreSpec.from_lines(include) if include else None

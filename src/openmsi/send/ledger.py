@@ -112,9 +112,10 @@ class Ledger:
         self.path = path
         self._db = open_database(path, _SCHEMA, FORM, set_aside)
         self._dirty: dict[tuple[str, str], Entry] = {}
-        rows = [*meta.items(), ("id", os.urandom(16).hex())]
+        new_id = [("id", os.urandom(16).hex())]
         with self._db:
-            self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
+            self._db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", new_id)
         self._id = str(self.meta("id"))
 
     def meta(self, name: str) -> str | None:
@@ -224,3 +225,62 @@ def sent(native: str, identity: Identity, attempt: int, manifest: Manifest) -> E
         last_offset=manifest.last_offset,
         chunks=manifest.chunks,
     )
+
+
+def ledgers_of(state_dir: Path, path: Path) -> list[LedgerView]:
+    """The ledgers of `path`, or of the watched directory that holds it, newest first."""
+    found = []
+    for file in sorted((state_dir / "send").glob("*.sqlite")):
+        view = LedgerView(file)
+        if path == view.root or view.root in path.parents:
+            found.append(view)
+        else:
+            view.close()
+    return sorted(found, key=lambda view: file_time(view.path), reverse=True)
+
+
+def file_time(path: Path) -> float:
+    """When the database was last written, in seconds since 1970."""
+    log = path.with_name(path.name + "-wal")
+    return max(each.stat().st_mtime for each in (path, log) if each.exists())
+
+
+class LedgerView:
+    """Reads a ledger that another process may be writing.
+
+    Raises:
+        LocalDiskError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+            self.meta = dict(self._db.execute("SELECT name, value FROM meta"))
+        except sqlite3.Error as error:
+            raise database_error(path, error) from error
+        self.root = Path(self.meta["root"])
+        self.topic = str(self.meta["topic"])
+        self.prefix = str(self.meta["prefix"])
+
+    def counts(self) -> dict[str, int]:
+        """Number of files by state."""
+        return dict(self._db.execute("SELECT state, count(*) FROM files GROUP BY state"))
+
+    def in_state(self, *states: str) -> list[Entry]:
+        marks = ", ".join("?" * len(states))
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM files WHERE state IN ({marks})", states)
+        return [Entry(*row) for row in rows]
+
+    def entry(self, native: str) -> Entry | None:
+        query = f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND name = ?"
+        row = self._db.execute(query, split(native)).fetchone()
+        return Entry(*row) if row else None
+
+    def directory(self, directory: str) -> dict[str, Entry]:
+        """All entries of one directory, by name."""
+        query = f"SELECT {_COLUMNS} FROM files WHERE directory = ?"
+        return {row[1]: Entry(*row) for row in self._db.execute(query, (directory,))}
+
+    def close(self) -> None:
+        self._db.close()
