@@ -18,21 +18,11 @@ from collections import Counter, deque
 from collections.abc import Collection, Mapping
 from typing import BinaryIO
 
-from openmsi.errors import (
-    BrokerUnreachable,
-    KafkaFailure,
-    OpenMSIError,
-    RecordTooLarge,
-    TopicError,
-)
+from openmsi.errors import BrokerUnreachable, KafkaFailure, OpenMSIError, RecordTooLarge, TopicError
+from openmsi.kafka.partitions import partition_of
 from openmsi.kafka.seam import Delivery, Fetched, Notice, Rebalanced, TopicInfo
-from openmsi.protocol import (
-    KAFKA_DEFAULT_MAX_MESSAGE_BYTES,
-    Record,
-    SafePoint,
-    decode_safe_point,
-    encode_metadata,
-)
+from openmsi.kafka.topics import topic_info
+from openmsi.protocol import Record, SafePoint, decode_safe_point, encode_metadata
 
 # What Kafka adds around one record in a batch of its own, at most; see librdkafka's estimate.
 _RECORD_OVERHEAD = 61 + 36
@@ -55,28 +45,6 @@ class FakeClock:
         self._elapsed += seconds
 
     sleep = advance
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """Where Kafka's Java client, and ours, put the records of `key`: murmur2, positive, modulo.
-
-    The hash is org.apache.kafka.common.utils.Utils.murmur2, of 32 bits.
-    """
-    return (_murmur2(key) & 0x7FFFFFFF) % partitions
-
-
-def _murmur2(data: bytes) -> int:
-    mask, multiplier = 0xFFFFFFFF, 0x5BD1E995
-    found = 0x9747B28C ^ len(data)
-    whole = len(data) & ~3
-    for at in range(0, whole, 4):
-        word = int.from_bytes(data[at : at + 4], "little") * multiplier & mask
-        word = (word ^ word >> 24) * multiplier & mask
-        found = (found * multiplier & mask) ^ word
-    if rest := data[whole:]:
-        found = (found ^ int.from_bytes(rest, "little")) * multiplier & mask
-    found = (found ^ found >> 13) * multiplier & mask
-    return found ^ found >> 15
 
 
 class _Log:
@@ -159,24 +127,8 @@ class MemoryBroker:
         if partitions < 1:
             raise TopicError(f"topic {name!r}", "Number of partitions must be larger than 0.")
 
-        def limit(setting: str, default: int) -> int | None:
-            found = int(settings.get(setting, default))
-            return None if found < 0 else found
-
         self._made += 1
-        info = TopicInfo(
-            name=name,
-            topic_id=f"memory-{self._made}",
-            partitions=partitions,
-            replication=1,
-            max_message_bytes=int(
-                settings.get("max.message.bytes", KAFKA_DEFAULT_MAX_MESSAGE_BYTES)
-            ),
-            retention_ms=limit("retention.ms", 604_800_000),
-            retention_bytes=limit("retention.bytes", -1),
-            cleanup_policy=settings.get("cleanup.policy", "delete"),
-            min_insync_replicas=int(settings.get("min.insync.replicas", 1)),
-        )
+        info = topic_info(name, f"memory-{self._made}", partitions, 1, settings)
         self._topics[name] = _Topic(info)
         return info
 
@@ -404,16 +356,12 @@ class MemoryConsumer:
 def _share(members: list[MemoryConsumer], partitions: int) -> dict[MemoryConsumer, set[int]]:
     """Equal shares that move as little as possible; earlier members get the odd ones."""
     small, odd = divmod(partitions, len(members))
-    free = deque(range(partitions))
-    shares: dict[MemoryConsumer, set[int]] = {}
-    for place, member in enumerate(members):
-        shares[member] = set(sorted(member._next)[: small + (place < odd)])
-    for each in [*free]:
-        if any(each in share for share in shares.values()):
-            free.remove(each)
-    for place, member in enumerate(members):
-        while len(shares[member]) < small + (place < odd):
-            shares[member].add(free.popleft())
+    sizes = {member: small + (place < odd) for place, member in enumerate(members)}
+    shares = {member: set(sorted(member._next)[: sizes[member]]) for member in members}
+    free = deque(sorted(set(range(partitions)).difference(*shares.values())))
+    for member, share in shares.items():
+        while len(share) < sizes[member]:
+            share.add(free.popleft())
     return shares
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from openmsi import __version__
-from openmsi.cli import broker, topic
+from openmsi.cli import broker, dead_letters, topic
 from openmsi.cli.demo import demo
 from openmsi.cli.download import download
 from openmsi.cli.options import debugging
@@ -53,6 +53,7 @@ app.command()(watch)
 app.command()(download)
 app.command()(status)
 app.command()(verify)
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(topic.app, name="topic")
 app.add_typer(broker.app, name="broker")
 

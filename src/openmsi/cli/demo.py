@@ -31,7 +31,7 @@ from openmsi.cli.options import (
     existing_directory,
     kafka_settings,
 )
-from openmsi.cli.sample import drop_sample
+from openmsi.cli.sample import drop_sample, prepare_sample
 from openmsi.cli.show import clean
 from openmsi.cli.topic import FILE_TOPIC_SETTINGS
 from openmsi.cli.trial import Outcome, Trial, compare
@@ -124,7 +124,7 @@ def run(
     _make_topic(admin, topic, show, stack if theirs else None)
     source = root or home / "instrument"
     if root is None:
-        source.mkdir()
+        prepare_sample(source)
     connection = ["--bootstrap-servers", settings.bootstrap_servers]
     if client_config is not None:
         connection += ["--client-config", str(client_config)]

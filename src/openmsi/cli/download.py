@@ -90,7 +90,8 @@ def run(
         hold(path.with_suffix(".lock"), f"receiving topic {topic!r} in {directory}"),
         shown(as_json, progress) as report,
     ):
-        journal = Journal(path, {"destination": str(sink.root), "topic": topic}, set_aside)
+        meta = {"destination": str(sink.root), "topic": topic, "group": group}
+        journal = Journal(path, meta, set_aside)
         for text in set_aside:
             report(Notice(text))
         try:

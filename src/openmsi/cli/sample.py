@@ -23,9 +23,15 @@ SILICON = ((28.44, 100), (47.30, 55), (56.12, 30), (69.13, 6), (76.38, 11))
 PEAK_WIDTH = 0.12  # degrees
 
 
+def prepare_sample(directory: Path) -> None:
+    """Make `directory` with its subdirectories, as an instrument does at the start of a day."""
+    for name in ("logs", "scans", "images", "ebsd"):
+        (directory / name).mkdir(parents=True)
+
+
 def drop_sample(directory: Path) -> Iterator[str]:
-    """Write the files into `directory`, each as an instrument would: opened, written in pieces,
-    closed. Yields the name of each, relative and POSIX, when it is closed."""
+    """Write the files into the prepared `directory`, each as an instrument would: opened,
+    written in pieces, closed. Yields its name, relative and POSIX, when it is closed."""
     for name, pieces in (
         ("logs/session.log", _log()),
         ("scans/silicon_xrd.csv", _scan()),
@@ -33,9 +39,7 @@ def drop_sample(directory: Path) -> Iterator[str]:
         ("ebsd/map1_patterns.dat", _patterns()),
         ("ebsd/map1.done", iter(())),
     ):
-        path = directory / name
-        path.parent.mkdir(exist_ok=True)
-        with open(path, "wb") as file:
+        with open(directory / name, "wb") as file:
             for piece in pieces:
                 file.write(piece)
         yield name

@@ -2,6 +2,7 @@
 
 from openmsi.kafka.admin import KafkaAdmin, open_admin
 from openmsi.kafka.consumer import KafkaConsumer, open_consumer
+from openmsi.kafka.partitions import partition_of
 from openmsi.kafka.producer import KafkaProducer, open_producer
 from openmsi.kafka.seam import (
     Admin,
@@ -32,4 +33,5 @@ __all__ = [
     "open_admin",
     "open_consumer",
     "open_producer",
+    "partition_of",
 ]

@@ -23,7 +23,7 @@ from openmsi.kafka.mapping import is_unreachable, mapped, to_error
 from openmsi.kafka.reader import Reader
 from openmsi.kafka.seam import Fetched, TopicInfo
 from openmsi.kafka.settings import Config, KafkaSettings, admin_config
-from openmsi.protocol import KAFKA_DEFAULT_MAX_MESSAGE_BYTES
+from openmsi.kafka.topics import topic_info
 
 # Seconds until an unanswered request is an error; sooner when no connection could be made.
 _ANSWER_TIMEOUT = 10.0
@@ -129,27 +129,10 @@ class KafkaAdmin:
             raise to_error(error, what) from exception
 
 
-def _info(topic: TopicDescription, settings: Mapping[str, ConfigEntry]) -> TopicInfo:
-    def number(name: str, default: int) -> int:
-        entry = settings.get(name)
-        return int(entry.value) if entry is not None and entry.value is not None else default
-
-    def limit(name: str) -> int | None:
-        found = number(name, -1)
-        return None if found < 0 else found
-
-    policy = settings.get("cleanup.policy")
-    return TopicInfo(
-        name=topic.name,
-        topic_id=str(topic.topic_id),
-        partitions=len(topic.partitions),
-        replication=min((len(each.replicas) for each in topic.partitions), default=0),
-        max_message_bytes=number("max.message.bytes", KAFKA_DEFAULT_MAX_MESSAGE_BYTES),
-        retention_ms=limit("retention.ms"),
-        retention_bytes=limit("retention.bytes"),
-        cleanup_policy=str(policy.value) if policy is not None else "delete",
-        min_insync_replicas=number("min.insync.replicas", 1),
-    )
+def _info(topic: TopicDescription, entries: Mapping[str, ConfigEntry]) -> TopicInfo:
+    settings = {name: each.value for name, each in entries.items() if each.value is not None}
+    replication = min((len(each.replicas) for each in topic.partitions), default=0)
+    return topic_info(topic.name, str(topic.topic_id), len(topic.partitions), replication, settings)
 
 
 def open_admin(settings: KafkaSettings) -> KafkaAdmin:

@@ -1,6 +1,6 @@
 """The narrow seam to Kafka: what sending and receiving need of it, and no more.
 
-Two things stand behind it: the real client (`client.py`, `consumer.py`, `admin.py`) and the
+Two things stand behind it: the real client (`producer.py`, `consumer.py`, `admin.py`) and the
 in-memory broker of `openmsi.testing`. tests/contract/ holds both to the same promises.
 One producer or consumer belongs to one topic and to one thread.
 """
@@ -53,7 +53,8 @@ class Fetched(NamedTuple):
     record: Record
 
 
-# Called with conditions that pass by themselves (a broker is away); None when it is over.
+# Called, from within `poll`, with a condition that passes by itself (all brokers are away), once
+# for as long as it lasts; and with None when something succeeded again.
 Notice = Callable[[OpenMSIError | None], None]
 
 
@@ -65,12 +66,18 @@ class Producer(Protocol):
     """
 
     def produce(self, record: Record, token: object) -> bool:
-        """Queue `record`. Returns False, and takes nothing, when the queue is full."""
+        """Queue `record`. Returns False, and takes nothing, when the queue is full. It raises
+        nothing: what can never be sent (too large, ...) fails in `poll` like everything else."""
         ...
 
     def poll(self, timeout: float) -> list[Delivery]:
         """What was delivered or failed since the last call; waits up to `timeout` seconds for
-        the first of it. Each `token` comes back exactly once."""
+        the first of it. Each `token` comes back exactly once. A failure that is retriable means
+        that this producer may be of no more use: close it, open another, and send again.
+
+        Raises:
+            NotAuthorized: the login is refused. Nothing is given up: `poll` waits on.
+        """
         ...
 
     def close(self) -> None:
@@ -79,7 +86,8 @@ class Producer(Protocol):
 
 
 class Rebalanced(Protocol):
-    """Told, from inside `Consumer.poll`, when partitions come and go."""
+    """Told when partitions come and go: `assigned` from inside `Consumer.poll`; `revoked` and
+    `lost` from inside `poll`, `commit` or `close`."""
 
     def assigned(self, points: Mapping[int, SafePoint]) -> Mapping[int, int]:
         """These partitions are ours from now on, with what the group committed for each
@@ -88,7 +96,8 @@ class Rebalanced(Protocol):
         ...
 
     def revoked(self, partitions: Collection[int]) -> None:
-        """These will be somebody else's when this returns: the last chance to commit them."""
+        """These will be somebody else's when this returns: the last chance to commit them. A
+        commit from in here is sent before they are given away, but not waited for."""
         ...
 
     def lost(self, partitions: Collection[int]) -> None:
@@ -104,27 +113,41 @@ class Consumer(Protocol):
     def poll(self, max_records: int, timeout: float) -> list[Fetched]:
         """Up to `max_records` records, in offset order within a partition; waits up to
         `timeout` seconds for the first. Records of partitions that were revoked meanwhile
-        may still be among them."""
+        may still be among them. Call it at least every few minutes, or the group goes on
+        without this member.
+
+        An offset that no longer exists is replaced, without a word, by the first that does.
+
+        Raises:
+            TopicError: the topic is unknown, or was deleted.
+            NotAuthorized: the login, or reading the topic, is refused.
+        """
         ...
 
     def commit(self, points: Mapping[int, SafePoint]) -> None:
-        """Commit, and wait until the group's coordinator has it.
+        """Commit, and wait until the group's coordinator has it, for about 10 s at most.
 
         Raises:
             OpenMSIError: retriable ones may be tried again at the next checkpoint.
         """
         ...
 
-    def pause(self, partitions: Collection[int]) -> None: ...
+    def pause(self, partitions: Collection[int]) -> None:
+        """Hold back the records of these. What was fetched ahead of them is thrown away and
+        fetched again after `resume`, so this is for waits of seconds, not for pacing."""
+        ...
 
-    def resume(self, partitions: Collection[int]) -> None: ...
+    def resume(self, partitions: Collection[int]) -> None:
+        """Go on where `pause` stopped. Assigned partitions are never paused at first."""
+        ...
 
     def offsets(self, partition: int) -> tuple[int, int]:
         """The first offset that still exists, and the one after the last."""
         ...
 
     def close(self) -> None:
-        """Leave the group. Calls `revoked` for what is still assigned."""
+        """Leave the group. Calls `revoked` for what is still assigned. Takes about 15 s when
+        a broker hangs, else well under one."""
         ...
 
 
@@ -137,8 +160,12 @@ class Admin(Protocol):
         """Raises TopicError when it exists already."""
         ...
 
-    def delete_topic(self, name: str) -> None: ...
+    def delete_topic(self, name: str) -> None:
+        """Raises TopicError when there is none."""
+        ...
 
     def read(self, topic: str, partition: int, offset: int) -> Fetched | None:
         """The one record at `offset`; None when it is not there (any more)."""
         ...
+
+    def close(self) -> None: ...

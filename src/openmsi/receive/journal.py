@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -43,6 +44,29 @@ CREATE TABLE dead_letters (
     PRIMARY KEY (partition, first_offset, version)
 ) WITHOUT ROWID
 """
+
+
+class KeptLetter(NamedTuple):
+    """A dead letter and when it was kept, in seconds since 1970."""
+
+    letter: DeadLetter
+    at: float
+
+
+class Journaling(Protocol):
+    """What the receiver needs of a journal."""
+
+    def finished(self, version: VersionId) -> bool: ...
+
+    def position(self, partition: int) -> int | None: ...
+
+    def open_versions(self, partition: int) -> list[Saved]: ...
+
+    def published(self, manifest: Manifest) -> None: ...
+
+    def dead_letter(self, letter: DeadLetter) -> None: ...
+
+    def checkpoint(self, positions: dict[int, int], saved: Iterable[Saved]) -> None: ...
 
 
 class Journal:
@@ -109,9 +133,21 @@ class Journal:
         """Keep it; durable at the next checkpoint."""
         self._letters.append(letter)
 
-    def dead_letters(self) -> list[tuple[object, ...]]:
-        """All that are kept, oldest first; the columns are those of the table."""
-        return self._db.execute("SELECT * FROM dead_letters ORDER BY at").fetchall()
+    def dead_letters(self) -> list[KeptLetter]:
+        """All that are kept, oldest first."""
+        rows = self._db.execute(
+            "SELECT partition, first_offset, last_offset, reason, detail, path, version, at"
+            " FROM dead_letters ORDER BY at, partition, first_offset"
+        )
+        topic = self.meta("topic")
+        return [KeptLetter(DeadLetter(topic, *row[:7]), row[7]) for row in rows]
+
+    def forget_letter(self, letter: DeadLetter) -> None:
+        """It was retried with success."""
+        self._db.execute(
+            "DELETE FROM dead_letters WHERE partition = ? AND first_offset = ? AND version = ?",
+            (letter.partition, letter.first_offset, letter.version),
+        )
 
     def checkpoint(self, positions: dict[int, int], saved: Iterable[Saved]) -> None:
         """Write everything in one transaction: `positions` of the owned partitions, and their
@@ -185,6 +221,22 @@ class Journal:
 def journal_path(state_dir: Path, destination: Path, topic: TopicInfo, group: str) -> Path:
     """A topic that was deleted and made again has another id, and so another journal."""
     return state_file(state_dir, "receive", destination, topic.name, topic.topic_id, group)
+
+
+def journals_of(state_dir: Path, destination: Path) -> list[Journal]:
+    """The journals of one destination, one for each topic and group.
+
+    Raises:
+        LocalDiskError: one of them cannot be read.
+    """
+    found = []
+    for file in sorted((state_dir / "receive").glob("*.sqlite")):
+        journal = Journal(file, {}, [])
+        if journal.meta("destination") == str(destination):
+            found.append(journal)
+        else:
+            journal.close()
+    return found
 
 
 def own_group(state_dir: Path, destination: Path, topic: TopicInfo, is_new: bool) -> str:

@@ -36,7 +36,7 @@ from openmsi.receive.assembly import (
     Verify,
     Write,
 )
-from openmsi.receive.journal import Journal
+from openmsi.receive.journal import Journaling
 from openmsi.receive.sink import Refused, Sink
 from openmsi.receive.spool import Spool
 from openmsi.state import disk_error
@@ -93,7 +93,7 @@ class Receiver:
         job: ReceiveJob,
         open_consumer: Callable[[OnNotice], Consumer],
         sink: Sink,
-        journal: Journal,
+        journal: Journaling,
         report: Report,
     ) -> None:
         self._job = job

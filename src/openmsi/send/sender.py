@@ -221,7 +221,7 @@ class Sender:
         return to_path(f"{self._job.prefix}/{native}" if self._job.prefix else native)
 
     def _check_only_name(self, native: str) -> None:
-        """Two names on disk may be one path in the topic, and the second would replace the first."""
+        """Two names on disk may be one path in the topic, where one would replace the other."""
         normal = unicodedata.normalize("NFC", native)
         twin = self._job.root / normal
         if normal != native and twin.exists() and not twin.samefile(self._job.root / native):

@@ -1,0 +1,138 @@
+"""Dead letters, tried again: their records are read once more and received as at first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
+
+from openmsi.errors import RecordRejected
+from openmsi.events import DeadLetter, Report
+from openmsi.kafka.seam import Consumer, Fetched, Notice, Rebalanced, TopicInfo
+from openmsi.protocol import Abort, Manifest, SafePoint, VersionId, decode
+from openmsi.receive.assembly import Saved
+from openmsi.receive.journal import Journal
+from openmsi.receive.receiver import ReceiveJob, Receiver
+from openmsi.receive.sink import Sink
+
+# partition, offset -> the record there; None when it is not there any more.
+ReadRecord = Callable[[int, int], Fetched | None]
+
+
+def retry(
+    letters: Iterable[DeadLetter],
+    topic: TopicInfo,
+    read: ReadRecord,
+    destination: tuple[Sink, Journal],
+    report: Report,
+) -> int:
+    """Receive the versions of these dead letters again. Those that come out well are published
+    and forgotten as dead letters. Returns how many did not.
+
+    A letter about a single record that could not even be decoded stays: the same bytes would be
+    refused again.
+    """
+    sink, journal = destination
+    remaining = 0
+    for letter in letters:
+        keeper = _RetryJournal(journal)
+        replay = _Replay(read, letter)
+        receiver = Receiver(ReceiveJob(topic, ""), partial(_given, replay), sink, keeper, report)
+        receiver.run(partial(getattr, replay, "done"))
+        if keeper.rebuilt:
+            journal.forget_letter(letter)
+        else:
+            remaining += 1
+    return remaining
+
+
+def _given(replay: _Replay, _: Notice) -> Consumer:
+    return replay
+
+
+class _RetryJournal:
+    """Lets through what was published; where the group is in the topic is not touched."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.rebuilt = False
+
+    def finished(self, version: VersionId) -> bool:
+        return self._journal.finished(version)
+
+    def position(self, partition: int) -> int | None:
+        return None
+
+    def open_versions(self, partition: int) -> list[Saved]:
+        return []
+
+    def published(self, manifest: Manifest) -> None:
+        self.rebuilt = True
+        self._journal.published(manifest)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        pass  # it is kept already
+
+    def checkpoint(self, positions: dict[int, int], saved: Iterable[Saved]) -> None:
+        self._journal.checkpoint({}, [])
+
+
+class _Replay:
+    """A consumer that shows the records of one dead letter's version, and nothing else."""
+
+    def __init__(self, read: ReadRecord, letter: DeadLetter) -> None:
+        self._partition = letter.partition
+        self._first_offset = letter.first_offset
+        self._records = _records_of(read, letter)
+        self._listener: Rebalanced | None = None
+        self._paused = False
+        self.done = False
+
+    def subscribe(self, listener: Rebalanced) -> None:
+        self._listener = listener
+        listener.assigned({self._partition: SafePoint(-1, -1)})
+
+    def poll(self, max_records: int, timeout: float) -> list[Fetched]:
+        if self._paused:
+            time.sleep(timeout)
+            return []
+        taken = list(islice(self._records, 1))
+        self.done = not taken
+        return taken
+
+    def commit(self, points: Mapping[int, SafePoint]) -> None:
+        pass
+
+    def pause(self, partitions: Collection[int]) -> None:
+        self._paused = True
+
+    def resume(self, partitions: Collection[int]) -> None:
+        self._paused = False
+
+    def offsets(self, partition: int) -> tuple[int, int]:
+        return self._first_offset, self._first_offset + 1
+
+    def close(self) -> None:
+        if self._listener is not None:
+            self._listener.revoked([self._partition])
+
+
+def _records_of(read: ReadRecord, letter: DeadLetter) -> Iterator[Fetched]:
+    """The records of the letter's version up to its last one; it may lie after the letter's."""
+    offset = letter.first_offset
+    while (fetched := read(letter.partition, offset)) is not None or offset < letter.last_offset:
+        offset += 1
+        if fetched is None:
+            continue
+        try:
+            item = decode(fetched.record)
+        except RecordRejected:
+            if not letter.version:
+                yield fetched
+                return
+            continue
+        if item.version == letter.version or not letter.version:
+            yield fetched
+            if isinstance(item, Abort) or item.closing is not None or not letter.version:
+                return
