@@ -6,7 +6,8 @@
     ├── BrokerUnreachable  (retry)   4   nobody answers at the bootstrap address
     ├── NotAuthorized                5   the broker refuses the login or the operation
     ├── TopicError                   6   the topic is unknown, or its settings do not fit
-    │   └── RecordTooLarge           6   one record is larger than the topic takes
+    │   ├── RecordTooLarge           6   one record is larger than the topic takes
+    │   └── TopicRemade      (retry)  6   the topic was deleted and made again meanwhile
     ├── LocalDiskError               7   a local file or directory cannot be used
     │   └── DiskFull       (retry)   7
     ├── InUse                        8   another program holds what we need
@@ -70,6 +71,15 @@ class TopicError(OpenMSIError):
 
 class RecordTooLarge(TopicError):
     pass
+
+
+class TopicRemade(TopicError):
+    """What was known of the topic is void; start over with what it is now."""
+
+    retriable = True
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"topic {topic!r}", "it was deleted and made again")
 
 
 class LocalDiskError(OpenMSIError):

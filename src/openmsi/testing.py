@@ -247,7 +247,7 @@ class MemoryProducer:
         self._bytes += size
         return True
 
-    def poll(self, timeout: float) -> list[Delivery]:  # noqa: ARG002 - nothing to wait for
+    def poll(self, timeout: float) -> list[Delivery]:
         if self._watch.is_away():
             return []
         queue, self._queue, self._bytes = self._queue, [], 0
@@ -274,7 +274,7 @@ class MemoryConsumer:
     def subscribe(self, listener: Rebalanced) -> None:
         self._listener = listener
 
-    def poll(self, max_records: int, timeout: float) -> list[Fetched]:  # noqa: ARG002
+    def poll(self, max_records: int, timeout: float) -> list[Fetched]:
         if self._watch.is_away():
             return []
         topic = self._broker._topic(self._topic)

@@ -10,7 +10,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +91,7 @@ def demo(
             show.results(outcomes, summary, in_place=root is not None)
         finally:
             uninterrupted()
-            show.step("stopping")
+            show.stopping()
     show.last(summary)
     if summary.equal < summary.files:
         missing = [each for each in outcomes if not each.equal]
@@ -207,8 +207,8 @@ def _make_topic(admin: KafkaAdmin, topic: str, show: _Show, stack: ExitStack | N
     except (TopicError, NotAuthorized):
         raise  # there is none
     except BaseException:
-        if stack is not None:
-            _delete_topic(admin, topic, show)
+        with suppress(OpenMSIError):
+            admin.delete_topic(topic)
         raise
     if stack is not None:
         stack.callback(_delete_topic, admin, topic, show)
@@ -285,6 +285,11 @@ class _Show:
         if self._live is None:
             self._print(text)
 
+    def stopping(self) -> None:
+        """The last step, if there was any before it."""
+        if self._since:
+            self.step("stopping")
+
     def _end_step(self) -> None:
         if self._live is not None and self._step:
             self._print(f"{self._step}  ({time.monotonic() - self._since:.1f} s)")
@@ -321,7 +326,7 @@ class _Show:
         table.add_column("file", overflow="fold")
         table.add_column("size", justify="right", no_wrap=True)
         table.add_column(since, justify="right")
-        table.add_column("digest equal")
+        table.add_column("digest and mtime equal")
         wrong = [each for each in outcomes if not each.equal]
         right = [each for each in outcomes if each.equal]
         for each in (*wrong, *right[:MAX_ROWS]):

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.filesize import decimal
 
@@ -15,6 +16,7 @@ from openmsi.cli.options import (
     Debug,
     Json,
     StateDir,
+    Stop,
     StopOnSignal,
     Topic,
     kafka_settings,
@@ -22,8 +24,8 @@ from openmsi.cli.options import (
 )
 from openmsi.cli.sending import describe_topic
 from openmsi.cli.show import Doing, Rate, shown
-from openmsi.errors import SomeFailed
-from openmsi.events import Notice, Started
+from openmsi.errors import SomeFailed, TopicRemade
+from openmsi.events import Notice, ReceiveSummary, Report, Started
 from openmsi.kafka import KafkaSettings, open_consumer
 from openmsi.receive.journal import Journal, journal_path, own_group
 from openmsi.receive.receiver import ReceiveJob, Receiver
@@ -61,55 +63,73 @@ def download(
 
     Example: openmsi download repository/ --topic ebsd
     """
-    settings = kafka_settings(bootstrap_servers, client_config)
-    run(directory, (topic, group, until_end), settings, state_directory(state_dir), as_json)
+    options = DownloadOptions(
+        topic,
+        group,
+        until_end,
+        kafka_settings(bootstrap_servers, client_config),
+        state_directory(state_dir),
+        not directory.exists(),
+    )
+    run(directory, options, as_json)
 
 
-def run(
-    directory: Path,
-    what: tuple[str, str, bool],
-    settings: KafkaSettings,
-    state_dir: Path,
-    as_json: bool,
-) -> None:
-    """`what` is the topic, the group (empty: one of our own), and whether to stop at the end.
+class DownloadOptions(msgspec.Struct, frozen=True):
+    """What to receive. `is_new`: the destination did not exist before."""
 
-    Raises:
-        SomeFailed: something could not be rebuilt.
-    """
-    topic, group, until_end = what
-    info = describe_topic(settings, topic)
-    is_new = not directory.exists()
+    topic: str
+    group: str
+    until_end: bool
+    settings: KafkaSettings
+    state_dir: Path
+    is_new: bool
+
+
+def run(directory: Path, what: DownloadOptions, as_json: bool) -> None:
+    """Raises SomeFailed when, at the end, something could not be rebuilt."""
     sink = DirectorySink(directory)
-    group = group or own_group(state_dir, sink.root, info, is_new)
-    path = journal_path(state_dir, sink.root, info, group)
-    progress = _Progress()
     stop = StopOnSignal()
-    set_aside: list[str] = []
-    with (
-        hold(path.with_suffix(".lock"), f"receiving topic {topic!r} in {directory}"),
-        shown(as_json, progress) as report,
-    ):
-        meta = {"destination": str(sink.root), "topic": topic, "group": group}
-        journal = Journal(path, meta, set_aside)
-        for text in set_aside:
-            report(Notice(text))
-        try:
-            job = ReceiveJob(info, group, until_end)
-            opener = partial(open_consumer, settings, topic, group)
-            receiver = Receiver(job, opener, sink, journal, report)
-            progress.receiver = receiver
-            report(Started(str(sink.root), topic, group))
-            summary = receiver.run(stop)
-        finally:
-            journal.close()
+    progress = _Progress()
+    with shown(as_json, progress) as report:
+        while True:
+            try:
+                summary = _receive(sink, what, progress, report, stop)
+                break
+            except TopicRemade as error:
+                report(Notice(f"{error}; all of the new one is received"))
         report(summary)
-    if until_end and (summary.dead_letters or summary.incomplete):
+    if what.until_end and (summary.dead_letters or summary.incomplete):
         raise SomeFailed(
             "download",
             f"{summary.dead_letters} dead letters, {summary.incomplete} incomplete files",
             "Each was named above; all the others are rebuilt.",
         )
+
+
+def _receive(
+    sink: DirectorySink, what: DownloadOptions, progress: _Progress, report: Report, stop: Stop
+) -> ReceiveSummary:
+    """Receive into `sink`, with its journal held against other programs."""
+    info = describe_topic(what.settings, what.topic)
+    group = what.group or own_group(what.state_dir, sink.root, info, what.is_new)
+    path = journal_path(what.state_dir, sink.root, info, group)
+    doing = f"receiving topic {what.topic!r} in {sink.root}"
+    meta = {"destination": str(sink.root), "topic": what.topic, "group": group}
+    set_aside: list[str] = []
+    with hold(path.with_suffix(".lock"), doing):
+        journal = Journal(path, meta, set_aside)
+        try:
+            for text in set_aside:
+                report(Notice(f"{text}; it goes on where the group's commits are"))
+            opener = partial(open_consumer, what.settings, what.topic, group)
+            receiver = Receiver(
+                ReceiveJob(info, group, what.until_end), opener, sink, journal, report
+            )
+            progress.receiver = receiver
+            report(Started(str(sink.root), what.topic, group))
+            return receiver.run(stop)
+        finally:
+            journal.close()
 
 
 class _Progress:

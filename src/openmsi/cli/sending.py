@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,13 +13,22 @@ import msgspec
 from rich.filesize import decimal
 
 from openmsi import __version__
-from openmsi.catalog import Place, digest_in_topic
+from openmsi.catalog import Place, current_versions, digest_in_topic
 from openmsi.cli.options import Stop
 from openmsi.cli.show import Doing, Rate
-from openmsi.errors import RecordRejected, UsageError
+from openmsi.errors import RecordRejected, TopicRemade, UsageError
 from openmsi.events import Notice, Report, SendSummary, Started
-from openmsi.kafka import Admin, KafkaSettings, TopicInfo, open_admin, open_producer
-from openmsi.protocol import Digest, VersionId, check_path
+from openmsi.kafka import (
+    Admin,
+    KafkaSettings,
+    Producer,
+    TopicInfo,
+    open_admin,
+    open_consumer,
+    open_producer,
+)
+from openmsi.kafka import Notice as OnNotice
+from openmsi.protocol import Digest, Manifest, VersionId, check_path
 from openmsi.send.after import AfterSending, deleter, mover
 from openmsi.send.job import SendJob
 from openmsi.send.ledger import Entry, Ledger, ledger_path
@@ -75,7 +85,8 @@ def send(
     """
     path = ledger_path(options.state_dir, job.root, job.topic, job.prefix)
     doing = f"sending {job.root} to topic {job.topic.name!r}"
-    meta = {
+    meta = {} if job.only else {"whole": "yes"}
+    meta |= {
         "root": str(job.root),
         "topic": job.topic.name,
         "topic_id": job.topic.topic_id,
@@ -85,10 +96,11 @@ def send(
     set_aside: list[str] = []
     with hold(path.with_suffix(".lock"), doing):
         ledger = Ledger(path, meta, set_aside)
-        for text in set_aside:
-            report(Notice(text))
         try:
-            opener = partial(open_producer, options.settings, job.topic)
+            for text in set_aside:
+                report(Notice(f"{text}; what the topic holds is looked up instead"))
+                ledger.rebuild(versions_in_topic(options.settings, job.topic.name), job.prefix)
+            opener = partial(_opened, options.settings, job.topic)
             with _after_sending(job, options) as after:
                 sender = Sender(job, ledger, opener, report, after)
                 started(sender)
@@ -97,6 +109,23 @@ def send(
                 return sender.run(stop)
         finally:
             ledger.close()
+
+
+def _opened(settings: KafkaSettings, topic: TopicInfo, notice: OnNotice) -> Producer:
+    """A producer for the topic as it was described, not for another one of the same name."""
+    if describe_topic(settings, topic.name).topic_id != topic.topic_id:
+        raise TopicRemade(topic.name)
+    return open_producer(settings, topic, notice)
+
+
+def versions_in_topic(settings: KafkaSettings, topic: str) -> Collection[Manifest]:
+    """The current version of each path, found by reading the whole topic."""
+    group = f"openmsi-lookup-{os.urandom(6).hex()}"
+    consumer = open_consumer(settings, topic, group, lambda _: None)
+    try:
+        return current_versions(consumer, topic).values()
+    finally:
+        consumer.close()
 
 
 def check_after(after: str) -> str:

@@ -115,8 +115,8 @@ class Child:
     def ended(self) -> SomeFailed:
         """The error for a child that ended before it was asked to: its own words."""
         code = self._process.wait()
-        words = self.words() or "it said nothing"
-        return SomeFailed("demo", f"`openmsi {self.verb}` ended with exit code {code}:\n{words}")
+        how = f"ended with exit code {code}" if code >= 0 else f"was ended by signal {-code}"
+        return SomeFailed("demo", f"`openmsi {self.verb}` {how}", self.words().strip())
 
     def words(self) -> str:
         """What it wrote for people, indented."""
@@ -244,6 +244,7 @@ class Trial:
             self._say(f"rebuilt {heard.path}")
         elif heard.event == "skipped":
             self.skipped[heard.path] = heard.reason
+            self._say(f"skipped {heard.path}: {heard.reason}")
         elif heard.event == "failed":
             self._failed(heard.path, heard.reason)
         elif heard.event == "dead-letter":

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from openmsi.catalog import Place, current_versions, digest_in_topic
+from openmsi.catalog import Place, digest_in_topic
 from openmsi.cli.options import (
     Bootstrap,
     ClientConfig,
@@ -26,10 +26,10 @@ from openmsi.cli.options import (
     kafka_settings,
     state_directory,
 )
-from openmsi.cli.sending import check_prefix, describe_topic, place_of
+from openmsi.cli.sending import check_prefix, describe_topic, place_of, versions_in_topic
 from openmsi.cli.show import clean
 from openmsi.errors import RecordRejected, SomeFailed
-from openmsi.kafka import Admin, KafkaSettings, open_admin, open_consumer
+from openmsi.kafka import Admin, KafkaSettings, open_admin
 from openmsi.protocol import (
     Chunk,
     Digest,
@@ -194,17 +194,12 @@ class _Check:
         return self._catalog.get(path)
 
     def _read_topic(self) -> dict[str, Place]:
-        group = f"openmsi-verify-{os.urandom(6).hex()}"
-        consumer = open_consumer(self._settings, self._info.name, group, lambda _: None)
-        try:
-            found = current_versions(consumer, self._info.name)
-        finally:
-            consumer.close()
+        found = versions_in_topic(self._settings, self._info.name)
         return {
-            path: Place(
+            each.path: Place(
                 each.version, each.digest, each.partition, each.first_offset, each.last_offset
             )
-            for path, each in found.items()
+            for each in found
         }
 
 

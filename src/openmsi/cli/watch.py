@@ -34,6 +34,8 @@ from openmsi.cli.sending import (
     source_name,
 )
 from openmsi.cli.show import shown
+from openmsi.errors import TopicRemade
+from openmsi.events import Notice
 from openmsi.send.filters import Filter
 from openmsi.send.job import SendJob, fit_chunk_size
 
@@ -84,19 +86,25 @@ def watch(
         chunk_size,
         check_after(after),
     )
-    info = describe_topic(options.settings, topic)
-    job = SendJob(
-        root,
-        info,
-        fit_chunk_size(chunk_size, info),
-        Filter(include or (), exclude or ()),
-        source_name(),
-        prefix=options.prefix,
-        settle=settle,
-        new_only=new_only,
-        growing=growing,
-    )
+    keep = Filter(include or (), exclude or ())
     progress = SendProgress()
     stop = StopOnSignal()
     with shown(as_json, progress) as report:
-        report(send(job, options, report, stop, progress.started))
+        while True:
+            info = describe_topic(options.settings, topic)
+            job = SendJob(
+                root,
+                info,
+                fit_chunk_size(chunk_size, info),
+                keep,
+                source_name(),
+                prefix=options.prefix,
+                settle=settle,
+                new_only=new_only,
+                growing=growing,
+            )
+            try:
+                report(send(job, options, report, stop, progress.started))
+                return
+            except TopicRemade as error:
+                report(Notice(f"{error}; everything is sent again"))

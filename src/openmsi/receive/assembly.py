@@ -156,8 +156,9 @@ class Assembler:
             del self._open[version]
         return gone
 
-    def owns(self, partition: int) -> bool:
-        return partition in self._position
+    def position(self, partition: int) -> int | None:
+        """The offset of the next record of an owned partition; None of any other."""
+        return self._position.get(partition)
 
     # -- records ---------------------------------------------------------------------------
 

@@ -248,7 +248,8 @@ def own_group(state_dir: Path, destination: Path, topic: TopicInfo, is_new: bool
     Raises:
         LocalDiskError: the state directory cannot be used.
     """
-    file = state_file(state_dir, "receive", destination, topic.name).with_suffix(".group")
+    file = state_file(state_dir, "receive", destination, topic.name, topic.topic_id)
+    file = file.with_suffix(".group")
     try:
         make_directory(file.parent)
         if is_new or not file.exists():

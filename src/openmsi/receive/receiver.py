@@ -107,6 +107,7 @@ class Receiver:
         self._effects: deque[Effect] = deque()
         self._ready: deque[Manifest] = deque()
         self._blocked = False
+        self._remade = False
         self._dirty = False
         self._unsynced_bytes = 0
         self._checkpoint_due = 0.0
@@ -150,17 +151,20 @@ class Receiver:
         else:
             self._take_records()
         if self._perform() and self._publish():
-            if self._blocked:
+            self._look_for_stale()
+            if (self._checkpoint() if self._is_checkpoint_due() else True) and self._blocked:
                 self._unblock()
-            now = time.monotonic()
-            if now >= self._stale_due:
-                self._stale_due = now + STALE_CHECK_SECONDS
-                self._effects.extend(self._assembler.stale(now, self._job.stale_after))
-            if self._dirty and (
-                now >= self._checkpoint_due or self._unsynced_bytes > CHECKPOINT_BYTES
-            ):
-                self._checkpoint()
         self.stats.open = self._assembler.open_count()
+
+    def _is_checkpoint_due(self) -> bool:
+        full = self._unsynced_bytes > CHECKPOINT_BYTES
+        return self._dirty and (self._blocked or full or time.monotonic() >= self._checkpoint_due)
+
+    def _look_for_stale(self) -> None:
+        now = time.monotonic()
+        if now >= self._stale_due:
+            self._stale_due = now + STALE_CHECK_SECONDS
+            self._effects.extend(self._assembler.stale(now, self._job.stale_after))
 
     def _take_records(self) -> None:
         wait = min(POLL_SECONDS, max(0.0, self._checkpoint_due - time.monotonic()) or POLL_SECONDS)
@@ -170,9 +174,14 @@ class Receiver:
         now = self._heard = time.monotonic()
         size = 0
         for each in fetched:
-            if self._assembler.owns(each.partition):
-                size += len(each.record.value or b"")
-                self._take_record(each, now)
+            position = self._assembler.position(each.partition)
+            if position is None:
+                continue  # revoked while the records were on their way
+            if each.offset < position:
+                self._remade = True  # nothing else makes offsets go back
+                raise TopicRemade(self._job.topic.name)
+            size += len(each.record.value or b"")
+            self._take_record(each, now)
         self.stats.records += len(fetched)
         self.stats.bytes_received += size
         # Bounded memory: a batch of large records is a small batch.
@@ -277,12 +286,16 @@ class Receiver:
 
     def _block(self, error: OSError) -> bool:
         """Wait when the reason may pass; the broker keeps the records meanwhile."""
+        where = error.filename or self._sink.spool_directory
         if error.errno not in _PASSING and getattr(error, "winerror", None) != 112:
-            raise disk_error(error.filename or self._sink.spool_directory, error) from error
+            raise disk_error(where, error) from error
+        return self._wait_for_disk(disk_error(where, error))
+
+    def _wait_for_disk(self, error: LocalDiskError) -> bool:
         if not self._blocked:
             self._blocked = True
             self._consumer.pause(list(self._assembler.positions()))
-            self._report(Waiting(str(disk_error(self._sink.spool_directory, error))))
+            self._report(Waiting(str(error)))
         return False
 
     def _unblock(self) -> None:
@@ -292,8 +305,9 @@ class Receiver:
 
     # -- checkpoints -----------------------------------------------------------------------
 
-    def _checkpoint(self) -> None:
-        """Make everything so far lasting, so that no record of it is needed again.
+    def _checkpoint(self) -> bool:
+        """Make everything so far lasting, so that no record of it is needed again. Returns
+        False when one must wait for the disk.
 
         1. Make the spool files of open versions durable.
         2. Make the published names durable (their content is since `_publish`).
@@ -307,12 +321,9 @@ class Receiver:
             self._sink.sync()
             self._journal.checkpoint(self._assembler.positions(), self._assembler.saved())
         except OSError as error:
-            self._block(error)
-            return
+            return self._block(error)
         except DiskFull as error:
-            self._checkpoint_due = time.monotonic() + CHECKPOINT_SECONDS
-            self._report(Waiting(str(error)))
-            return
+            return self._wait_for_disk(error)
         self._dirty = False
         self._unsynced_bytes = 0
         self._checkpoint_due = time.monotonic() + CHECKPOINT_SECONDS
@@ -323,6 +334,7 @@ class Receiver:
                 raise
             log.info("commit will be tried again: %s", error)
             self._dirty = True
+        return True
 
     # -- partitions come and go, told by the consumer --------------------------------------
 
@@ -364,7 +376,8 @@ class Receiver:
         return start, SafePoint(start, position, again), whole
 
     def revoked(self, partitions: Collection[int]) -> None:
-        if not self._blocked and not self._effects and not self._ready:
+        waits = self._blocked or self._effects or self._ready
+        if not waits and not self._remade:
             self._checkpoint()
         self.lost(partitions)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -134,6 +135,16 @@ class Ledger:
         seed = "\0".join(map(str, (*text, chunk_size, attempt)))
         return VersionId(blake3(seed.encode(errors="surrogateescape")).hexdigest(length=16))
 
+    def rebuild(self, versions: Iterable[Manifest], prefix: str) -> None:
+        """Take over what the topic holds, after the former ledger was lost. The files' identities
+        are not known any more: each is read once to see whether it is the one in the topic."""
+        for each in versions:
+            inside = not prefix or each.path.startswith(prefix + "/")
+            native = each.path[len(prefix) + 1 :] if prefix else each.path
+            if inside:
+                self.note(sent(native, Identity(each.size, -1, -1, 0), 0, each))
+        self.flush()
+
     def directory(self, directory: str) -> dict[str, Entry]:
         """All entries of one directory, by name."""
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM files WHERE directory = ?", (directory,))
@@ -228,15 +239,22 @@ def sent(native: str, identity: Identity, attempt: int, manifest: Manifest) -> E
 
 
 def ledgers_of(state_dir: Path, path: Path) -> list[LedgerView]:
-    """The ledgers of `path`, or of the watched directory that holds it, newest first."""
-    found = []
+    """The ledgers of the directory `path`, or of the nearest watched one that holds it; newest
+    first. A directory of which only single files were uploaded counts for these files only."""
+    found: list[LedgerView] = []
     for file in sorted((state_dir / "send").glob("*.sqlite")):
         view = LedgerView(file)
-        if path == view.root or view.root in path.parents:
+        near = path == view.root or view.root in path.parents
+        if near and (view.whole or view.entry(path.relative_to(view.root).as_posix())):
             found.append(view)
         else:
             view.close()
-    return sorted(found, key=lambda view: file_time(view.path), reverse=True)
+    nearest = max((len(view.root.parts) for view in found), default=0)
+    for view in found:
+        if len(view.root.parts) < nearest:
+            view.close()
+    nearby = [view for view in found if len(view.root.parts) == nearest]
+    return sorted(nearby, key=lambda view: file_time(view.path), reverse=True)
 
 
 def file_time(path: Path) -> float:
@@ -262,6 +280,7 @@ class LedgerView:
         self.root = Path(self.meta["root"])
         self.topic = str(self.meta["topic"])
         self.prefix = str(self.meta["prefix"])
+        self.whole = self.meta.get("whole") == "yes"
 
     def counts(self) -> dict[str, int]:
         """Number of files by state."""

@@ -20,6 +20,7 @@ from openmsi.errors import (
     RecordRejected,
     RecordTooLarge,
     TopicError,
+    TopicRemade,
 )
 from openmsi.events import (
     Event,
@@ -87,6 +88,7 @@ class Sender:
         self._backlog: deque[tuple[Chunk | Abort, object]] = deque()
         self._growing: dict[str, Reading] = {}
         self._growing_due = 0.0
+        self._offsets: dict[int, int] = {}  # the last acknowledged one of each partition
         self._ledger_due = 0.0
         self._disk_full = False
         self._broken = False
@@ -268,6 +270,8 @@ class Sender:
         if each.unchanged_entry is not None:
             self._ledger.note(each.unchanged_entry)
             self.stats.already_sent += 1
+            if self._after is not None:
+                self._after.sent(each.unchanged_entry)
             self._leave(each)
         elif each.transfer.state is State.READING:
             return True
@@ -338,6 +342,7 @@ class Sender:
     ) -> None:
         transfer = each.transfer
         if error is None:
+            self._check_offset(*place)
             abort = transfer.acknowledged(index, *place)
         elif isinstance(error, RecordTooLarge):
             abort = transfer.failed(index, str(error))
@@ -355,6 +360,11 @@ class Sender:
             self._sent(each)
         elif transfer.state is State.ABORTED:
             self._gave_up(each)
+
+    def _check_offset(self, partition: int, offset: int) -> None:
+        if offset < self._offsets.get(partition, -1):
+            raise TopicRemade(self._job.topic.name)  # nothing else makes offsets go back
+        self._offsets[partition] = offset
 
     def _tell_outcomes(self) -> None:
         for entry, to, problem in self._after.outcomes() if self._after else ():
