@@ -100,7 +100,7 @@ class Program:
     def paths(self, kind: str, **fields: object) -> list[str]:
         return sorted(each["path"] for each in self.events(kind, **fields))
 
-    def until(self, kind: str, count: int = 1, seconds: float = 60, **fields: object) -> Event:
+    def until(self, kind: str, count: int = 1, seconds: float = 30, **fields: object) -> Event:
         """Wait for `count` such events; returns the last of them."""
         deadline = time.monotonic() + seconds
         with self._news:
@@ -312,12 +312,13 @@ class Foreign(NamedTuple):
 
 
 def random_file(path: Path, size: int, seed: int = 1) -> Path:
-    """A file of `size` pseudo-random bytes."""
+    """A file of `size` bytes that no compression makes smaller and no two MiB of which are equal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = random.Random(seed)
+    block = generator.randbytes(MIB)
     with open(path, "wb") as file:
         for start in range(0, size, MIB):
-            file.write(generator.randbytes(min(MIB, size - start)))
+            file.write((b"%016d" % start + block[16:])[: size - start])
     return path
 
 

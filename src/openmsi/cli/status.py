@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -67,7 +68,10 @@ def status(
     Example: openmsi status D:\\data
     """
     target = Path(os.path.realpath(path))
-    views = ledgers_of(state_directory(state_dir), target)
+    unreadable: list[str] = []
+    views = ledgers_of(state_directory(state_dir), target, unreadable)
+    for text in unreadable:
+        print(f"openmsi: note: {text}", file=sys.stderr)
     if not views:
         why = "nothing was ever sent from it, with this state directory"
         raise LocalDiskError(str(path), why, "Send it with `openmsi watch` or `openmsi upload`.")

@@ -127,7 +127,7 @@ class _Check:
 
     def use_ledger(self, state_dir: Path) -> None:
         wanted = (self._info.name, self._info.topic_id, self._prefix)
-        for view in ledgers_of(state_dir, self._root):
+        for view in ledgers_of(state_dir, self._root, []):
             if (view.topic, view.meta.get("topic_id"), view.prefix) == wanted and (
                 view.root == self._root and self._ledger is None
             ):

@@ -148,6 +148,8 @@ class KafkaConsumer:
         starts = [TopicPartition(self._topic, each, offsets[each]) for each in self._waiting]
         with mapped(self._what):
             self._client.incremental_assign(starts)
+            # librdkafka remembers a pause over the loss and return of a partition.
+            self._client.resume(starts)
         self._started |= self._waiting
         self._waiting.clear()
 

@@ -175,9 +175,11 @@ class Assembler:
             return []
         if isinstance(item, RecordRejected):
             return [Tell(self._letter(partition, offset, item.reason, item.detail))]
+        known = self._open.get(item.version)
+        if known is not None and known.closing is not None:
+            return []  # it is whole, and only waits to be published
         if isinstance(item, Abort):
             return self._aborted(partition, item)
-        known = self._open.get(item.version)
         if known is not None:
             return self._continue(known, partition, offset, item, now)
         if item.version in self._failed or self._finished(item.version):
@@ -193,8 +195,10 @@ class Assembler:
     ) -> list[Effect]:
         effects: list[Effect] = []
         if len(self._open) >= MAX_OPEN_VERSIONS:
-            oldest = next(iter(self._open.values()))
-            effects = self._fail(oldest, "too-many-open", f"over {MAX_OPEN_VERSIONS} open versions")
+            oldest = next((each for each in self._open.values() if each.closing is None), None)
+            if oldest is not None:
+                detail = f"over {MAX_OPEN_VERSIONS} open versions"
+                effects = self._fail(oldest, "too-many-open", detail)
         assembly = _Assembly(
             chunk.version, chunk.path, partition, offset, offset, opening, now, hasher=new_hasher()
         )

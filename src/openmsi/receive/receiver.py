@@ -13,7 +13,13 @@ from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
-from openmsi.errors import DiskFull, OpenMSIError, RecordRejected
+from openmsi.errors import (
+    DiskFull,
+    LocalDiskError,
+    OpenMSIError,
+    RecordRejected,
+    TopicRemade,
+)
 from openmsi.events import (
     DeadLetter,
     FileRebuilt,

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
+from openmsi.errors import OpenMSIError
 from openmsi.kafka.seam import TopicInfo
 from openmsi.protocol import Manifest, VersionId
 from openmsi.send.files import Identity
@@ -238,12 +239,17 @@ def sent(native: str, identity: Identity, attempt: int, manifest: Manifest) -> E
     )
 
 
-def ledgers_of(state_dir: Path, path: Path) -> list[LedgerView]:
+def ledgers_of(state_dir: Path, path: Path, unreadable: list[str]) -> list[LedgerView]:
     """The ledgers of the directory `path`, or of the nearest watched one that holds it; newest
-    first. A directory of which only single files were uploaded counts for these files only."""
+    first. A directory of which only single files were uploaded counts for these files only.
+    `unreadable` gets a sentence about each ledger that cannot be read, whosever it is."""
     found: list[LedgerView] = []
     for file in sorted((state_dir / "send").glob("*.sqlite")):
-        view = LedgerView(file)
+        try:
+            view = LedgerView(file)
+        except OpenMSIError as error:
+            unreadable.append(f"{error.what} cannot be read: {error.why}")
+            continue
         near = path == view.root or view.root in path.parents
         if near and (view.whole or view.entry(path.relative_to(view.root).as_posix())):
             found.append(view)

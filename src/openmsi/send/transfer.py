@@ -82,6 +82,7 @@ class Transfer:
         self._partition = progress.partition
         self._first_offset = progress.first_offset
         self._last_offset = progress.first_offset
+        self._torn = False
         self._reason = ""
 
     @property
@@ -101,8 +102,6 @@ class Transfer:
         for what was written again in places that were sent."""
         if size < self.position:
             return self.give_up("it became shorter while it was sent")
-        if self._next_index == 0:
-            self._opening = Opening(size, mtime_ns, self._opening.source, self._opening.attributes)
         self._size, self._mtime_ns = size, mtime_ns
         self._hasher = new_hasher()
         self.position = 0
@@ -159,7 +158,7 @@ class Transfer:
 
     def _close(self, start: int, data: bytes) -> Chunk:
         assert self._digest is not None
-        mtime_ns = self._mtime_ns if self._next_index and self._growing else None
+        mtime_ns = self._mtime_ns if self._growing else None
         closing = Closing(self._size, self._next_index + 1, self._digest, mtime_ns)
         return self._chunk(start, data, closing)
 
@@ -183,6 +182,8 @@ class Transfer:
     def acknowledged(self, index: int, partition: int, offset: int) -> Abort | None:
         """The record with this index is in the topic. Returns an abort when the topic's
         partitions changed on the way: a version must lie in one."""
+        # Records keep their order: an earlier one that is still missing will never come.
+        self._torn = self._torn or next(iter(self._pending)) != index
         del self._pending[index]
         if self._first_offset < 0:
             self._partition, self._first_offset = partition, offset
@@ -211,9 +212,10 @@ class Transfer:
             self.state = State.ABORTED
 
     def progress(self) -> Progress | None:
-        """What a restart may rely on; None for a file that was sent while it grew: nothing can
-        tell afterwards which of its contents is in the topic."""
-        if self._growing:
+        """What a restart may rely on; None when it can only start over: the file was sent while
+        it grew, and nothing can tell afterwards which of its contents is in the topic, or a
+        record got lost before one that arrived, and no receiver takes the version any more."""
+        if self._growing or self._torn:
             return None
         start = min(self._next_index * self._chunk_size, self._size)
         index, start = next(iter(self._pending.items()), (self._next_index, start))
