@@ -10,6 +10,21 @@ from collections.abc import Callable
 
 import msgspec
 
+from openmsi.protocol import Manifest
+
+
+def _receipt(manifest: Manifest) -> tuple[str, int, str, str, str, int, int, int]:
+    return (
+        manifest.path,
+        manifest.size,
+        manifest.version,
+        manifest.digest,
+        manifest.topic,
+        manifest.partition,
+        manifest.first_offset,
+        manifest.last_offset,
+    )
+
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True):
     """Base of all events."""
@@ -27,6 +42,10 @@ class FileSent(Event, frozen=True, tag="sent"):
     first_offset: int
     last_offset: int
     seconds: float
+
+    @classmethod
+    def of(cls, manifest: Manifest, seconds: float) -> FileSent:
+        return cls(*_receipt(manifest), seconds)
 
 
 class FileFailed(Event, frozen=True, tag="failed"):
@@ -83,6 +102,10 @@ class FileRebuilt(Event, frozen=True, tag="rebuilt"):
     first_offset: int
     last_offset: int
     mtime_ns: int | None = None
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> FileRebuilt:
+        return cls(*_receipt(manifest), manifest.mtime_ns)
 
 
 class VersionAborted(Event, frozen=True, tag="aborted"):
@@ -161,3 +184,20 @@ class ReceiveSummary(Event, frozen=True, tag="summary"):
 
 
 Report = Callable[[Event], None]
+
+
+class Waits:
+    """Reports once when work stops for a passing reason, and once when it goes on."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._reason = ""
+
+    def because(self, error: Exception | None) -> None:
+        """Work waits because of `error`; None when it goes on."""
+        reason = "" if error is None else str(error)
+        if reason and not self._reason:
+            self._report(Waiting(reason))
+        elif self._reason and not reason:
+            self._report(Resumed())
+        self._reason = reason

@@ -16,6 +16,7 @@ import errno
 import os
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from openmsi.errors import BrokerUnreachable, KafkaFailure, OpenMSIError, RecordTooLarge, TopicError
@@ -47,41 +48,34 @@ class FakeClock:
     sleep = advance
 
 
+@dataclass
 class _Log:
     """One partition: its records from offset `first` on."""
 
-    def __init__(self) -> None:
-        self.first = 0
-        self.records: deque[Fetched] = deque()
+    first: int = 0
+    records: list[Fetched] = field(default_factory=list)
 
     @property
     def end(self) -> int:
         return self.first + len(self.records)
-
-    def drop_before(self, offset: int) -> None:
-        while self.records and self.first < offset:
-            self.records.popleft()
-            self.first += 1
 
 
 class _Topic:
     def __init__(self, info: TopicInfo) -> None:
         self.info = info
         self.logs = [_Log() for _ in range(info.partitions)]
-        self.without_key = 0
 
 
+@dataclass
 class _Group:
-    def __init__(self) -> None:
-        self.members: list[MemoryConsumer] = []
-        self.committed: dict[int, tuple[int, str]] = {}
+    members: list[MemoryConsumer] = field(default_factory=list)
+    committed: dict[int, tuple[int, str]] = field(default_factory=dict)
 
 
 class MemoryBroker:
     """Kafka's topics, offsets and consumer groups in memory, and ways to break them.
 
-    Set `away` to True and no broker answers: nothing is acknowledged, fetched or committed until
-    it is False again.
+    While `away` is True no broker answers: nothing is acknowledged, fetched or committed.
     """
 
     def __init__(self, clock: FakeClock | None = None) -> None:
@@ -108,7 +102,10 @@ class MemoryBroker:
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         """What retention does: the records before the offset `before` are gone."""
-        self._topic(topic).logs[partition].drop_before(before)
+        log = self._topic(topic).logs[partition]
+        gone = min(max(before - log.first, 0), len(log.records))
+        del log.records[:gone]
+        log.first += gone
 
     def evict(self, consumer: MemoryConsumer) -> None:
         """What the group does with a member that is silent too long: its partitions are lost,
@@ -120,24 +117,6 @@ class MemoryBroker:
         """What `group` committed, by partition."""
         found = self._group(topic, group).committed
         return {each: decode_safe_point(*found[each]) for each in sorted(found)}
-
-    def _create(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicInfo:
-        if name in self._topics:
-            raise TopicError(f"topic {name!r}", f"Topic {name!r} already exists.")
-        if partitions < 1:
-            raise TopicError(f"topic {name!r}", "Number of partitions must be larger than 0.")
-
-        self._made += 1
-        info = topic_info(name, f"memory-{self._made}", partitions, 1, settings)
-        self._topics[name] = _Topic(info)
-        return info
-
-    def _delete(self, name: str) -> None:
-        self._topic(name)
-        del self._topics[name]
-        for (topic, _), group in self._groups.items():
-            if topic == name:
-                group.committed.clear()
 
     def _topic(self, name: str) -> _Topic:
         if name not in self._topics:
@@ -158,9 +137,8 @@ class MemoryBroker:
         size += sum(len(name.encode()) + len(value or b"") + 4 for name, value in record.headers)
         if size > found.info.max_message_bytes:
             raise RecordTooLarge(f"topic {topic!r}", "Message size too large")
-        if record.key is None:
-            found.without_key += 1
-            partition = found.without_key % len(found.logs)
+        if record.key is None:  # anywhere
+            partition = sum(each.end for each in found.logs) % len(found.logs)
         else:
             partition = partition_of(record.key, len(found.logs))
         log = found.logs[partition]
@@ -190,12 +168,24 @@ class MemoryAdmin:
         return self._broker._topic(name).info
 
     def create_topic(self, name: str, partitions: int, settings: Mapping[str, str]) -> TopicInfo:
-        self._broker._answer()
-        return self._broker._create(name, partitions, settings)
+        broker = self._broker
+        broker._answer()
+        if name in broker._topics:
+            raise TopicError(f"topic {name!r}", f"Topic {name!r} already exists.")
+        if partitions < 1:
+            raise TopicError(f"topic {name!r}", "Number of partitions must be larger than 0.")
+        broker._made += 1
+        info = topic_info(name, f"memory-{broker._made}", partitions, 1, settings)
+        broker._topics[name] = _Topic(info)
+        return info
 
     def delete_topic(self, name: str) -> None:
         self._broker._answer()
-        self._broker._delete(name)
+        self._broker._topic(name)
+        del self._broker._topics[name]
+        for (topic, _), group in self._broker._groups.items():
+            if topic == name:
+                group.committed.clear()
 
     def read(self, topic: str, partition: int, offset: int) -> Fetched | None:
         self._broker._answer()
@@ -293,7 +283,7 @@ class MemoryConsumer:
             start = log.first  # as auto.offset.reset=earliest does, without a word
         stop = min(log.end, start + most)
         self._next[partition] = stop
-        return [log.records[each - log.first] for each in range(start, stop)]
+        return log.records[start - log.first : stop - log.first]
 
     def _rebalance(self, partitions: int) -> None:
         """Cooperatively: give up what others shall have; take what is ours and free."""

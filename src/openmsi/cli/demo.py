@@ -218,7 +218,19 @@ def _delete_topic(admin: KafkaAdmin, topic: str, show: _Show) -> None:
     try:
         admin.delete_topic(topic)
     except OpenMSIError as error:
-        show.warn(f"topic {topic!r} may be left at the broker; it could not be deleted: {error}")
+        if not _is_gone(admin, topic):
+            text = f"topic {topic!r} may be left at the broker; it could not be deleted"
+            show.warn(f"{text}: {error}")
+
+
+def _is_gone(admin: KafkaAdmin, topic: str) -> bool:
+    try:
+        admin.describe_topic(topic)
+    except TopicError:
+        return True
+    except OpenMSIError:
+        pass
+    return False
 
 
 @contextmanager

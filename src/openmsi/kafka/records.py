@@ -1,8 +1,9 @@
-"""The client's messages <-> our records."""
+"""The client's messages -> our records."""
 
 from __future__ import annotations
 
 import logging
+from operator import methodcaller
 from typing import cast
 
 from confluent_kafka import Message
@@ -12,27 +13,26 @@ from openmsi.protocol import Record
 
 _log = logging.getLogger(__name__)
 
+# Header names that are not UTF-8 make confluent_kafka return a broken list together with an
+# exception. A plain call would let the exception out somewhere later; this one raises it at once.
+_read_headers = methodcaller("headers")
+
 
 def to_fetched(message: Message) -> Fetched:
     """The record in `message`, which must not be an error, and its place."""
     partition, offset = message.partition(), message.offset()
     assert partition is not None
     assert offset is not None
-    kind_and_time = message.timestamp()
-    record = Record(message.key(), message.value(), _headers(message))
-    return Fetched(partition, offset, max(kind_and_time[1], 0), record)
-
-
-def _headers(message: Message) -> list[tuple[str, bytes]]:
+    timestamp_ms = max(message.timestamp()[1], 0)
     try:
         # A list of tuples, None without headers; null values are passed on as None.
-        return cast("list[tuple[str, bytes]]", message.headers() or [])
+        headers = cast("list[tuple[str, bytes]]", _read_headers(message) or [])
     except (SystemError, UnicodeDecodeError):
-        # confluent_kafka cannot show header names that are not UTF-8. Ours always are.
         _log.warning(
-            "unreadable header names topic=%s partition=%s offset=%s",
+            "unreadable header names: topic=%s partition=%d offset=%d",
             message.topic(),
-            message.partition(),
-            message.offset(),
+            partition,
+            offset,
         )
-        return []
+        headers = []
+    return Fetched(partition, offset, timestamp_ms, Record(message.key(), message.value(), headers))

@@ -35,10 +35,11 @@ _CONSUMER_DEFAULTS: Config = {
     **_ALL_DEFAULTS,
     "session.timeout.ms": 10_000,
     "heartbeat.interval.ms": 3_000,
-    # What is fetched ahead: librdkafka's own bound is 64 MB, plus a fetch for each broker.
+    # What is fetched ahead, and in one answer: an answer that takes longer than socket.timeout.ms
+    # (60 s) is thrown away and asked for again, for ever on a link slower than about 1 Mbit/s.
     "queued.max.messages.kbytes": 32 * 1024,
-    "fetch.max.bytes": 16 * _MIB,
-    "fetch.message.max.bytes": 4 * _MIB,
+    "fetch.max.bytes": 8 * _MIB,
+    "fetch.message.max.bytes": 2 * _MIB,
     # A partition that is new or resumed waits for the fetch under way; idle, ten a second.
     "fetch.wait.max.ms": 100,
     # With a small queue the default of one second would halve the rate of large records.

@@ -26,8 +26,7 @@ from openmsi.events import (
     Notice,
     ReceiveSummary,
     Report,
-    Resumed,
-    Waiting,
+    Waits,
 )
 from openmsi.kafka.seam import Consumer, Fetched, TopicInfo
 from openmsi.kafka.seam import Notice as OnNotice
@@ -108,10 +107,11 @@ class Receiver:
         self._report = report
         self._spool = Spool(sink.spool_directory)
         self._assembler = Assembler(job.topic.name, journal.finished)
-        self._consumer = open_consumer(self._on_notice)
+        self._consumer = open_consumer(Waits(report).because)
         self.stats = ReceiveStats()
         self._effects: deque[Effect] = deque()
         self._ready: deque[Manifest] = deque()
+        self._disk = Waits(report)
         self._blocked = False
         self._remade = False
         self._dirty = False
@@ -276,19 +276,7 @@ class Receiver:
     def _tell_rebuilt(self, manifest: Manifest) -> None:
         self.stats.rebuilt += 1
         self.stats.bytes_rebuilt += manifest.size
-        self._report(
-            FileRebuilt(
-                manifest.path,
-                manifest.size,
-                manifest.version,
-                manifest.digest,
-                manifest.topic,
-                manifest.partition,
-                manifest.first_offset,
-                manifest.last_offset,
-                manifest.mtime_ns,
-            )
-        )
+        self._report(FileRebuilt.of(manifest))
 
     def _block(self, error: OSError) -> bool:
         """Wait when the reason may pass; the broker keeps the records meanwhile."""
@@ -301,13 +289,13 @@ class Receiver:
         if not self._blocked:
             self._blocked = True
             self._consumer.pause(list(self._assembler.positions()))
-            self._report(Waiting(str(error)))
+            self._disk.because(error)
         return False
 
     def _unblock(self) -> None:
         self._blocked = False
         self._consumer.resume(list(self._assembler.positions()))
-        self._report(Resumed())
+        self._disk.because(None)
 
     # -- checkpoints -----------------------------------------------------------------------
 
@@ -394,9 +382,6 @@ class Receiver:
             self._ends.pop(partition, None)
         self._effects = deque(each for each in self._effects if _version(each) not in gone)
         self._ready = deque(each for each in self._ready if each.version not in gone)
-
-    def _on_notice(self, error: OpenMSIError | None) -> None:
-        self._report(Resumed() if error is None else Waiting(str(error)))
 
 
 def _version(effect: Effect) -> VersionId | None:

@@ -223,6 +223,12 @@ def in_flight(native: str, identity: Identity, attempt: int, progress: Progress)
     )
 
 
+def failed(native: str, identity: Identity | None, attempt: int, reason: str) -> Entry:
+    """The entry of a file that could not be sent; `identity` is None where it is not known."""
+    kept = identity.kept() if identity else (0, 0, 0)
+    return Entry(*split(native), FAILED, *kept, attempt, reason=reason)
+
+
 def sent(native: str, identity: Identity, attempt: int, manifest: Manifest) -> Entry:
     """The entry of a file whose every record is acknowledged: its receipt."""
     return Entry(

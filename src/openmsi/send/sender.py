@@ -20,10 +20,8 @@ from openmsi.errors import (
     RecordRejected,
     RecordTooLarge,
     TopicError,
-    TopicRemade,
 )
 from openmsi.events import (
-    Event,
     FileChanged,
     FileDeleted,
     FileFailed,
@@ -31,17 +29,16 @@ from openmsi.events import (
     FileMoved,
     FileSent,
     Report,
-    Resumed,
     SendSummary,
-    Waiting,
+    Waits,
 )
-from openmsi.kafka.seam import Notice, Producer
-from openmsi.protocol import Abort, Chunk, Opening, Path, VersionId, encode, to_path
+from openmsi.protocol import Abort, Chunk, Opening, Path, VersionId, to_path
 from openmsi.send.after import AfterSending
 from openmsi.send.files import Identity, open_to_read
 from openmsi.send.finder import Finder, Settled, shown
 from openmsi.send.job import SendJob, SendStats
-from openmsi.send.ledger import FAILED, IN_FLIGHT, SENT, Entry, Ledger, in_flight, sent, split
+from openmsi.send.ledger import FAILED, IN_FLIGHT, SENT, Entry, Ledger, failed, in_flight, sent
+from openmsi.send.outbox import OpenProducer, Outbox
 from openmsi.send.reading import Reading
 from openmsi.send.transfer import ABORT_INDEX, Progress, State, Transfer
 
@@ -51,9 +48,9 @@ MAX_READING = 32  # files open at a time
 MAX_LARGE_READING = 4  # of these, so that large files leave room for small ones
 LARGE_BYTES = 8 * 2**20
 LEDGER_SECONDS = 0.2
+GROWING_SECONDS = 0.5
 MAX_ATTEMPTS_ONCE = 5
 BUSY_SECONDS = 0.1
-GROWING_SECONDS = 0.5
 STOP_SECONDS = 5.0
 
 
@@ -70,28 +67,25 @@ class Sender:
         self,
         job: SendJob,
         ledger: Ledger,
-        open_producer: Callable[[Notice], Producer],
+        open_producer: OpenProducer,
         report: Report,
         after: AfterSending | None = None,
     ) -> None:
         self.stats = SendStats()
         self.finder = Finder(job, ledger, report, self.stats, after.sent if after else None)
-        self._after = after
         self.reading: deque[Reading] = deque()
         self._job = job
         self._ledger = ledger
-        self._open_producer = open_producer
-        self._producer = open_producer(self._on_notice)
+        self._outbox = Outbox(open_producer, report)
         self._report = report
+        self._after = after
         self._large: deque[Settled] = deque()
         self._active: dict[str, Reading] = {}  # until all is acknowledged
-        self._backlog: deque[tuple[Chunk | Abort, object]] = deque()
         self._growing: dict[str, Reading] = {}
         self._growing_due = 0.0
-        self._offsets: dict[int, int] = {}  # the last acknowledged one of each partition
         self._ledger_due = 0.0
+        self._disk = Waits(report)
         self._disk_full = False
-        self._broken = False
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -116,9 +110,8 @@ class Sender:
         return self.stats.summary(time.monotonic() - began)
 
     def _turn(self) -> None:
-        idle = not (self._active or self._backlog or self._large)
-        self.finder.listen(idle)
-        if not self._disk_full:
+        self.finder.listen(idle=not (self._active or self._outbox.full or self._large))
+        if not self._disk_full and self._outbox.ready():
             self.finder.advance()
             self._start_settled()
             self._follow_growing()
@@ -130,11 +123,11 @@ class Sender:
     def _finished(self) -> bool:
         if self._after is not None and self._after.busy:
             return False
-        return self.finder.exhausted and not (self._active or self._large or self._backlog)
+        return self.finder.exhausted and not (self._active or self._large or self._outbox.full)
 
     def _patience(self) -> float:
         """Seconds to wait for acknowledgements in this turn."""
-        if self._backlog or self._disk_full:
+        if self._outbox.full or self._disk_full:
             return 0.05
         if self.reading or self.finder.scanning:
             return 0.0
@@ -143,9 +136,11 @@ class Sender:
     def _wind_down(self) -> None:
         """Give what is completely read a little time to be acknowledged."""
         until = time.monotonic() + STOP_SECONDS
-        unread = {each.native for each in self.reading}
-        while time.monotonic() < until and (self._backlog or self._active.keys() - unread):
-            self._send_backlog()
+        unread = {each.native for each in (*self.reading, *self._growing.values())}
+        while time.monotonic() < until and (self._outbox.full or self._active.keys() - unread):
+            if not self._outbox.ready():
+                return
+            self._outbox.push()
             self._take_deliveries(0.05)
 
     def _close(self) -> None:
@@ -156,14 +151,14 @@ class Sender:
         for each in self._active.values():
             each.close()
             self._note_progress(each)
-        self._producer.close()
+        self._outbox.close()
         self._ledger.flush()
 
-    # -- reading and producing -------------------------------------------------------------
+    # -- starting files --------------------------------------------------------------------
 
     def _start_settled(self) -> None:
         large = sum(each.identity.size > LARGE_BYTES for each in self.reading)
-        while len(self.reading) < MAX_READING and not self._backlog:
+        while len(self.reading) < MAX_READING and not self._outbox.full:
             if self._large and large < MAX_LARGE_READING:
                 found: Settled | None = self._large.popleft()
             else:
@@ -185,11 +180,12 @@ class Sender:
 
     def _start(self, native: str, identity: Identity, growing: bool = False) -> None:
         known = self._ledger.entry(native)
-        was_sent = known is not None and known.state == SENT
-        if was_sent and known is not None and known.describes(identity):
+        before = known if known is not None and known.state == SENT else None
+        if before is not None and before.describes(identity):
             return
         try:
             path = self._topic_path(native)
+            self._check_twin(native)
             descriptor = open_to_read(self._job.root / native)
         except RecordRejected as error:
             self._fail(native, error.detail, identity)
@@ -206,8 +202,8 @@ class Sender:
             opening = Opening(source=self._job.source)
             progress = Progress(VersionId(os.urandom(16).hex()), self._job.chunk_size)
         reading = Reading(native, descriptor, identity, attempt, Transfer(path, opening, progress))
-        if was_sent and known is not None and known.size == identity.size and not growing:
-            reading.compare_with(known)
+        if before is not None and before.size == identity.size and not growing:
+            reading.compare_with(before)
         self._active[native] = reading
         self.reading.append(reading)
         self.finder.started(native)
@@ -215,14 +211,14 @@ class Sender:
             self._note_progress(reading)
 
     def _topic_path(self, native: str) -> Path:
+        """Raises RecordRejected for a name that cannot be a path in the topic."""
         try:
             native.encode()
         except UnicodeEncodeError:
             raise RecordRejected("bad-path", "its name is not valid UTF-8; rename it") from None
-        self._check_only_name(native)
         return to_path(f"{self._job.prefix}/{native}" if self._job.prefix else native)
 
-    def _check_only_name(self, native: str) -> None:
+    def _check_twin(self, native: str) -> None:
         """Two names on disk may be one path in the topic, where one would replace the other."""
         normal = unicodedata.normalize("NFC", native)
         twin = self._job.root / normal
@@ -244,45 +240,9 @@ class Sender:
     def _abort_left_behind(self, known: Entry, reason: str) -> None:
         if known.state == IN_FLIGHT:
             path = self._topic_path(known.native)
-            self._send(Abort(path, VersionId(known.version), reason), None)
+            self._outbox.send(Abort(path, VersionId(known.version), reason), None)
 
-    def _read_some(self) -> None:
-        """One chunk of each open file, as long as the producer takes them."""
-        self._send_backlog()
-        for _ in range(len(self.reading)):
-            if self._backlog:
-                return
-            each = self.reading.popleft()
-            if self._read_one(each):
-                self.reading.append(each)
-
-    def _read_one(self, each: Reading) -> bool:
-        """Returns whether there is more to read."""
-        try:
-            item = each.step()
-        except OSError as error:
-            item = each.transfer.give_up(f"it cannot be read: {error.strerror}")
-        if isinstance(item, Chunk):
-            self.stats.bytes_read += len(item.data)
-            self._send(item, (each, item.index))
-        elif item is not None:
-            self._send(item, (each, ABORT_INDEX))
-        if each.unchanged_entry is not None:
-            self._ledger.note(each.unchanged_entry)
-            self.stats.already_sent += 1
-            if self._after is not None:
-                self._after.sent(each.unchanged_entry)
-            self._leave(each)
-        elif each.transfer.state is State.READING:
-            return True
-        elif each.transfer.state is State.GROWING:
-            return self._still_growing(each)
-        elif each.transfer.state is State.ABORTED:
-            self._gave_up(each)
-        each.close()
-        return False
-
-    # -- files that are sent while they are written ------------------------------------------
+    # -- files that are sent while they are written ----------------------------------------
 
     def _follow_growing(self) -> None:
         now = time.monotonic()
@@ -313,36 +273,68 @@ class Sender:
         self.finder.started(each.native)
         abort = each.settled(identity)
         if abort is not None:
-            self._send(abort, (each, ABORT_INDEX))
+            self._outbox.send(abort, (each, ABORT_INDEX))
         elif each not in self.reading:
             self.reading.append(each)
 
-    def _send(self, item: Chunk | Abort, token: object) -> None:
-        if self._backlog or not self._producer.produce(encode(item), token):
-            self._backlog.append((item, token))
+    # -- reading and producing -------------------------------------------------------------
 
-    def _send_backlog(self) -> None:
-        while self._backlog and self._producer.produce(
-            encode(self._backlog[0][0]), self._backlog[0][1]
-        ):
-            self._backlog.popleft()
+    def _read_some(self) -> None:
+        """One chunk of each open file, as long as the producer takes them."""
+        self._outbox.push()
+        for _ in range(len(self.reading)):
+            if self._outbox.full:
+                return
+            each = self.reading.popleft()
+            if self._read_one(each):
+                self.reading.append(each)
+
+    def _read_one(self, each: Reading) -> bool:
+        """Returns whether there is more to read."""
+        try:
+            item = each.step()
+        except OSError as error:
+            item = each.transfer.give_up(f"it cannot be read: {error.strerror}")
+        if isinstance(item, Chunk):
+            self.stats.bytes_read += len(item.data)
+            self._outbox.send(item, (each, item.index))
+        elif item is not None:
+            self._outbox.send(item, (each, ABORT_INDEX))
+        if each.unchanged_entry is not None:
+            self._found_unchanged(each, each.unchanged_entry)
+        elif each.transfer.state is State.READING:
+            return True
+        elif each.transfer.state is State.GROWING:
+            return self._still_growing(each)
+        elif each.transfer.state is State.ABORTED:
+            self._gave_up(each)
+        each.close()
+        return False
+
+    def _found_unchanged(self, each: Reading, entry: Entry) -> None:
+        self._ledger.note(entry)
+        self.stats.already_sent += 1
+        self._leave(each)
+        if self._after is not None:
+            self._after.sent(entry)
 
     # -- what became of it -----------------------------------------------------------------
 
     def _take_deliveries(self, patience: float) -> None:
-        for token, partition, offset, error in self._producer.poll(patience):
+        broken = False
+        for token, partition, offset, error in self._outbox.poll(patience):
             if isinstance(token, tuple):
                 each, index = token
-                self._take_delivery(each, index, (partition, offset), error)
-        if self._broken:
-            self._open_again()
+                broken |= not self._take_delivery(each, index, (partition, offset), error)
+        if broken:
+            self._start_over()
 
     def _take_delivery(
         self, each: Reading, index: int, place: tuple[int, int], error: OpenMSIError | None
-    ) -> None:
+    ) -> bool:
+        """Returns False when the producer is broken."""
         transfer = each.transfer
         if error is None:
-            self._check_offset(*place)
             abort = transfer.acknowledged(index, *place)
         elif isinstance(error, RecordTooLarge):
             abort = transfer.failed(index, str(error))
@@ -350,41 +342,26 @@ class Sender:
             raise error  # nothing can be sent any more
         else:
             log.info("interrupted: path=%r index=%d error=%s", each.native, index, error)
-            self._broken = True
-            return
+            return False
         if abort is not None:
             if each in self.reading:
                 self.reading.remove(each)
-            self._send(abort, (each, ABORT_INDEX))
+            self._outbox.send(abort, (each, ABORT_INDEX))
         if transfer.state is State.SENT:
             self._sent(each)
         elif transfer.state is State.ABORTED:
             self._gave_up(each)
+        return True
 
-    def _check_offset(self, partition: int, offset: int) -> None:
-        if offset < self._offsets.get(partition, -1):
-            raise TopicRemade(self._job.topic.name)  # nothing else makes offsets go back
-        self._offsets[partition] = offset
-
-    def _tell_outcomes(self) -> None:
-        for entry, to, problem in self._after.outcomes() if self._after else ():
-            path = shown(entry.native)
-            if problem:
-                self._report(FileKept(path, problem))
-            else:
-                self._report(FileMoved(path, to) if to else FileDeleted(path))
-
-    def _open_again(self) -> None:
-        """The producer broke: go on with another where the acknowledgements end."""
-        self._broken = False
-        self._producer.close()
-        self._backlog.clear()
+    def _start_over(self) -> None:
+        """Everything on its way goes on with another producer, from where the acknowledgements
+        end."""
+        self._outbox.give_up()
         self.reading.clear()
         for each in list(self._active.values()):
             self._note_progress(each)
             self._leave(each)
             self.finder.again(each.native, BUSY_SECONDS)
-        self._producer = self._open_producer(self._on_notice)
 
     def _sent(self, each: Reading) -> None:
         manifest = each.transfer.manifest(self._job.topic.name)
@@ -395,20 +372,7 @@ class Sender:
         self.stats.sent += 1
         self.stats.bytes_sent += manifest.size
         self._leave(each)
-        seconds = time.monotonic() - each.began
-        self._report(
-            FileSent(
-                manifest.path,
-                manifest.size,
-                manifest.version,
-                manifest.digest,
-                manifest.topic,
-                manifest.partition,
-                manifest.first_offset,
-                manifest.last_offset,
-                seconds,
-            )
-        )
+        self._report(FileSent.of(manifest, time.monotonic() - each.began))
 
     def _gave_up(self, each: Reading) -> None:
         self._leave(each)
@@ -416,7 +380,7 @@ class Sender:
         if not each.changed or (self._job.once and each.attempt >= MAX_ATTEMPTS_ONCE):
             self._fail(each.native, reason, each.identity, each.attempt)
             return
-        self._note_failed(each.native, reason, each.identity, each.attempt)
+        self._ledger.note(failed(each.native, each.identity, each.attempt, reason))
         self.finder.again(each.native, max(self._job.settle, BUSY_SECONDS))
         self._report(FileChanged(shown(each.native), reason))
 
@@ -427,30 +391,31 @@ class Sender:
         reason = "it was deleted before it was sent"
         if known is not None:
             self._abort_left_behind(known, reason)
-        self._note_failed(native, reason)
+        self._ledger.note(failed(native, None, 0, reason))
         self.stats.failed += 1
         self._report(FileFailed(shown(native), reason))
 
     def _fail(
         self, native: str, reason: str, identity: Identity | None = None, attempt: int = 0
     ) -> None:
-        self._note_failed(native, reason, identity, attempt)
+        self._ledger.note(failed(native, identity, attempt, reason))
         if self.finder.failed(native):
             self.stats.failed += 1
             self._report(FileFailed(shown(native), reason, retry=not self._job.once))
-
-    def _note_failed(
-        self, native: str, reason: str, identity: Identity | None = None, attempt: int = 0
-    ) -> None:
-        size, mtime_ns, inode = identity.kept() if identity else (0, 0, 0)
-        entry = Entry(*split(native), FAILED, size, mtime_ns, inode, attempt, reason=reason)
-        self._ledger.note(entry)
 
     def _leave(self, each: Reading) -> None:
         each.close()
         self._active.pop(each.native, None)
         self._growing.pop(each.native, None)
         self.finder.succeeded(each.native)
+
+    def _tell_outcomes(self) -> None:
+        for entry, to, problem in self._after.outcomes() if self._after else ():
+            path = shown(entry.native)
+            if problem:
+                self._report(FileKept(path, problem))
+            else:
+                self._report(FileMoved(path, to) if to else FileDeleted(path))
 
     # -- the ledger ------------------------------------------------------------------------
 
@@ -468,17 +433,10 @@ class Sender:
             if each.identity.size > self._job.chunk_size:
                 self._note_progress(each)
         self._ledger_due = now + LEDGER_SECONDS
+        full = None
         try:
             self._ledger.flush()
         except DiskFull as error:
-            self._disk_full_changed(Waiting(str(error)), True)
-            return
-        self._disk_full_changed(Resumed(), False)
-
-    def _disk_full_changed(self, event: Event, full: bool) -> None:
-        if self._disk_full != full:
-            self._disk_full = full
-            self._report(event)
-
-    def _on_notice(self, error: OpenMSIError | None) -> None:
-        self._report(Resumed() if error is None else Waiting(str(error)))
+            full = error
+        self._disk_full = full is not None
+        self._disk.because(full)

@@ -1,0 +1,90 @@
+"""Records on their way out: a producer that is replaced when it breaks, and what it did not
+take yet."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from openmsi.errors import OpenMSIError, TopicRemade
+from openmsi.events import Report, Waits
+from openmsi.kafka.seam import Delivery, Notice, Producer
+from openmsi.protocol import Abort, Chunk, encode
+
+OpenProducer = Callable[[Notice], Producer]
+REOPEN_SECONDS = 2.0
+PAUSE_SECONDS = 0.1
+
+
+class Outbox:
+    """Sends in order, one record after the other.
+
+    Args:
+        open_producer: gives a producer; called again when one broke.
+        report: hears when the broker is away, and when it is back.
+
+    Raises:
+        OpenMSIError: the first producer cannot be opened.
+    """
+
+    def __init__(self, open_producer: OpenProducer, report: Report) -> None:
+        self._open_producer = open_producer
+        self._waits = Waits(report)
+        self._producer: Producer | None = open_producer(self._waits.because)
+        self._open_due = 0.0
+        self._backlog: deque[tuple[Chunk | Abort, object]] = deque()
+
+    @property
+    def full(self) -> bool:
+        """Is there something that the producer did not take yet?"""
+        return bool(self._backlog)
+
+    def send(self, item: Chunk | Abort, token: object) -> None:
+        """Send the record of `item`; while `full`, it waits for its turn."""
+        self._backlog.append((item, token))
+        self.push()
+
+    def push(self) -> None:
+        """Give the producer as much as it takes."""
+        while self._producer is not None and self._backlog:
+            item, token = self._backlog[0]
+            if not self._producer.produce(encode(item), token):
+                return
+            self._backlog.popleft()
+
+    def poll(self, patience: float) -> list[Delivery]:
+        """What became of records, waiting up to `patience` seconds for the first."""
+        return self._producer.poll(patience) if self._producer is not None else []
+
+    def give_up(self) -> None:
+        """The producer broke. What it holds, and what waits, must be sent again."""
+        self._backlog.clear()
+        self.close()
+
+    def ready(self) -> bool:
+        """Is there a producer? Opens another one as soon as the broker lets us.
+
+        Raises:
+            OpenMSIError: there is no use in trying again.
+        """
+        if self._producer is not None:
+            return True
+        if time.monotonic() < self._open_due:
+            time.sleep(PAUSE_SECONDS)
+            return False
+        try:
+            self._producer = self._open_producer(self._waits.because)
+        except OpenMSIError as error:
+            if not error.retriable or isinstance(error, TopicRemade):
+                raise
+            self._open_due = time.monotonic() + REOPEN_SECONDS
+            self._waits.because(error)
+            return False
+        self._waits.because(None)
+        return True
+
+    def close(self) -> None:
+        if self._producer is not None:
+            self._producer.close()
+            self._producer = None

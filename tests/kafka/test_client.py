@@ -1,0 +1,481 @@
+"""What only the real client can show: bad addresses, refused settings, brokers that hang."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import confluent_kafka
+import psutil
+import pytest
+
+from openmsi.errors import (
+    BrokerUnreachable,
+    ConfigError,
+    KafkaFailure,
+    NotAuthorized,
+    OpenMSIError,
+    TopicError,
+)
+from openmsi.kafka import (
+    Consumer,
+    Delivery,
+    Fetched,
+    KafkaConsumer,
+    KafkaProducer,
+    KafkaSettings,
+    Producer,
+    TopicInfo,
+    open_admin,
+    open_consumer,
+    open_producer,
+)
+from openmsi.kafka import consumer as consumer_module
+from openmsi.protocol import Record, SafePoint
+
+PATIENCE = 30.0
+NOWHERE = "127.0.0.1:1"
+Notices = list[OpenMSIError | None]
+
+
+class Everything:
+    """A listener that starts every partition at its beginning."""
+
+    def __init__(self) -> None:
+        self.owned: set[int] = set()
+
+    def assigned(self, points: Mapping[int, SafePoint]) -> Mapping[int, int]:
+        self.owned |= set(points)
+        return dict.fromkeys(points, -2)
+
+    def revoked(self, partitions: Collection[int]) -> None:
+        self.owned -= set(partitions)
+
+    lost = revoked
+
+
+def info(name: str, partitions: int = 1) -> TopicInfo:
+    return TopicInfo(name, "", partitions, 1, 1_048_588, None, None, "delete", 1)
+
+
+def until(condition: Callable[[], object], step: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        step()
+
+
+def receive(consumer: Consumer, count: int) -> list[Fetched]:
+    got: list[Fetched] = []
+    until(lambda: len(got) >= count, lambda: got.extend(consumer.poll(100, 0.1)))
+    return got
+
+
+def deliveries(producer: Producer, count: int) -> list[Delivery]:
+    found: list[Delivery] = []
+    until(lambda: len(found) >= count, lambda: found.extend(producer.poll(0.1)))
+    assert producer.poll(0) == []
+    assert len(found) == count
+    return found
+
+
+# -- settings ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("acks", "1", "in-sync replica"),
+        ("request.required.acks", 0, "in-sync replica"),
+        ("enable.idempotence", "false", "in order"),
+        ("max.in.flight", 100, "in order"),
+        ("partitioner", "random", "share a partition"),
+        ("message.timeout.ms", "30000", "time passed"),
+        ("retries", 3, "time passed"),
+        ("transactional.id", "x", "transactions"),
+        ("enable.auto.commit", "true", "on disk"),
+        ("enable.auto.offset.store", True, "on disk"),
+        ("auto.offset.reset", "latest", "missing"),
+        ("partition.assignment.strategy", "range", "share partitions"),
+        ("group.protocol", "consumer", "share partitions"),
+        ("group.id", "mine", "--group"),
+        ("bootstrap.servers", "elsewhere:9092", "--bootstrap-servers"),
+        ("check.crcs", False, "checked"),
+    ],
+)
+def test_a_setting_that_breaks_a_promise_is_refused_with_the_reason(
+    name: str, value: str | int | bool, reason: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        KafkaSettings(client={name: value})
+    assert repr(name) in caught.value.what
+    assert reason in caught.value.why
+    assert name in caught.value.cure
+
+
+def test_a_setting_that_says_what_we_do_anyway_is_accepted() -> None:
+    settings = KafkaSettings(
+        "a:1", {"acks": "-1", "enable.idempotence": "true", "auto.offset.reset": "smallest"}
+    )
+    assert settings.client["acks"] == "-1"
+
+
+def test_only_plain_values_are_settings() -> None:
+    with pytest.raises(ConfigError, match="error_cb"):
+        KafkaSettings(client={"error_cb": print})  # type: ignore[dict-item]
+    with pytest.raises(ConfigError, match="bootstrap"):
+        KafkaSettings(" ")
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = KafkaSettings("kafka:9093", {"sasl.username": "me", "sasl.password": "pssst"})
+    for text in (repr(settings), str(settings), f"{settings}"):
+        assert "kafka:9093" in text
+        assert "sasl.password" in text
+        assert "pssst" not in text
+
+
+@pytest.mark.parametrize(
+    "client", [{"no.such.thing": 1}, {"linger.ms": "soon"}, {"security.protocol": "magic"}]
+)
+def test_what_librdkafka_does_not_know_or_accept_is_named(client: Mapping[str, str]) -> None:
+    settings = KafkaSettings(client=client)
+    for open_it in (
+        lambda: open_admin(settings),
+        lambda: open_producer(settings, info("t"), print),
+        lambda: open_consumer(settings, "t", "g", print),
+    ):
+        with pytest.raises(ConfigError, match=next(iter(client))):
+            open_it()
+
+
+# -- nobody there --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [(NOWHERE, "refused"), ("no-such-host.invalid:9092", "resolve 'no-such-host.invalid:9092'")],
+)
+def test_a_wrong_address_is_reported_soon_and_clearly(address: str, why: str) -> None:
+    began = time.monotonic()
+    with closing(open_admin(KafkaSettings(address))) as admin:
+        with pytest.raises(BrokerUnreachable) as caught:
+            admin.describe_topic("t")
+        assert time.monotonic() - began < 6
+        assert address in caught.value.what
+        assert why in caught.value.why
+        assert "openmsi broker start" in caught.value.cure
+        assert "--bootstrap-servers" in caught.value.cure
+        with pytest.raises(BrokerUnreachable, match=address):
+            admin.read("t", 0, 0)
+
+
+def test_a_server_that_is_not_kafka_is_reported_too() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    server.accept()[0].close()
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            with closing(open_admin(KafkaSettings(address))) as admin:
+                with pytest.raises(BrokerUnreachable, match=address):
+                    admin.create_topic("t", 1, {})
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_producer_waits_for_an_absent_broker_and_lets_go_quietly(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    notices: Notices = []
+    producer = open_producer(KafkaSettings(NOWHERE), info("t"), notices.append)
+    for number in range(100):
+        assert producer.produce(Record(b"k", b"v" * 1000, []), number)
+    until(lambda: notices, lambda: producer.poll(0.1))
+    assert isinstance(notices[0], BrokerUnreachable)
+    assert "refused" in notices[0].why
+    assert producer.poll(1) == []
+    assert len(notices) == 1
+    began = time.monotonic()
+    producer.close()
+    assert time.monotonic() - began < 1.5
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_consumer_waits_for_an_absent_broker_and_lets_go_quietly(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    notices: Notices = []
+    consumer = open_consumer(KafkaSettings(NOWHERE), "t", "g", notices.append)
+    consumer.subscribe(Everything())
+    until(lambda: notices, lambda: consumer.poll(10, 0.1))
+    assert isinstance(notices[0], BrokerUnreachable)
+    with pytest.raises(BrokerUnreachable):
+        consumer.offsets(0)
+    began = time.monotonic()
+    consumer.close()
+    assert time.monotonic() - began < 1.5
+    assert len(notices) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+# -- a real broker -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def topic(kafka_bootstrap: str, topic_name: str) -> Iterator[TopicInfo]:
+    with closing(open_admin(KafkaSettings(kafka_bootstrap))) as admin:
+        yield admin.create_topic(topic_name, 1, {})
+
+
+def test_tls_to_a_broker_without_it_is_unreachable_with_a_cure(kafka_bootstrap: str) -> None:
+    settings = KafkaSettings(kafka_bootstrap, {"security.protocol": "ssl"})
+    with closing(open_admin(settings)) as admin:
+        with pytest.raises(BrokerUnreachable, match=kafka_bootstrap):
+            admin.describe_topic("t")
+
+
+def test_producing_and_consuming_leave_nothing_behind(
+    kafka_bootstrap: str, topic: TopicInfo, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = KafkaSettings(kafka_bootstrap)
+
+    def once() -> None:
+        notices: Notices = []
+        with closing(open_producer(settings, topic, notices.append)) as producer:
+            producer.produce(Record(b"k", b"v", []), 0)
+            deliveries(producer, 1)
+        group = f"leak-{time.monotonic_ns()}"
+        with closing(open_consumer(settings, topic.name, group, notices.append)) as consumer:
+            consumer.subscribe(Everything())
+            receive(consumer, 1)
+        with closing(open_admin(settings)) as admin:
+            assert admin.read(topic.name, 0, 0)
+        assert notices == []
+
+    once()
+    process = psutil.Process()
+    threads, files = process.num_threads(), process.num_fds()
+    for _ in range(3):
+        once()
+    until(
+        lambda: process.num_threads() <= threads and process.num_fds() <= files,
+        lambda: time.sleep(0.05),
+    )
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_topic_deleted_under_way_stops_both_sides_with_its_name(
+    kafka_bootstrap: str, topic: TopicInfo
+) -> None:
+    settings = KafkaSettings(kafka_bootstrap)
+    with (
+        closing(open_producer(settings, topic, print)) as producer,
+        closing(open_consumer(settings, topic.name, "g-" + topic.name, print)) as consumer,
+    ):
+        consumer.subscribe(Everything())
+        producer.produce(Record(b"k", b"v", []), 0)
+        deliveries(producer, 1)
+        receive(consumer, 1)
+        with closing(open_admin(settings)) as admin:
+            admin.delete_topic(topic.name)
+        producer.produce(Record(b"k", b"v", []), 1)
+        error = deliveries(producer, 1)[0].error
+        assert isinstance(error, TopicError)
+        assert topic.name in error.what
+        with pytest.raises(TopicError, match=topic.name):
+            until(lambda: False, lambda: consumer.poll(10, 0.1))
+
+
+def test_what_is_fetched_ahead_is_bounded(kafka_bootstrap: str, topic: TopicInfo) -> None:
+    settings = KafkaSettings(kafka_bootstrap)
+    value = os.urandom(1_000_000)
+    with closing(open_producer(settings, topic, print)) as producer:
+        for number in range(300):
+            until(
+                lambda number=number: producer.produce(Record(b"k", value, []), number),  # type: ignore[misc]
+                lambda: producer.poll(0.1),
+            )
+            producer.poll(0)
+    process = psutil.Process()
+    with closing(open_consumer(settings, topic.name, "g-" + topic.name, print)) as consumer:
+        consumer.subscribe(Everything())
+        consumer.poll(1, 10)
+        before = process.memory_info().rss
+        time.sleep(2)
+        assert process.memory_info().rss - before < 100_000_000
+
+
+# -- what a broker can do to us: librdkafka's own mock broker, driven through ctypes -------
+
+_BUNDLED = Path(confluent_kafka.__file__).parent.parent / "confluent_kafka.libs"
+PRODUCE, INIT_PRODUCER_ID, OFFSET_FETCH = 0, 22, 9
+OUT_OF_ORDER, DUPLICATE, CLUSTER_DENIED, REBALANCING = 45, 46, 31, 27
+
+
+class MockCluster:
+    """One broker inside this process that can be told to err or to fall silent."""
+
+    def __init__(self) -> None:
+        found = sorted(_BUNDLED.glob("librdkafka*.so*"))
+        if not found:
+            pytest.skip("librdkafka is not bundled as a shared library here")
+        self._lib = ctypes.CDLL(str(found[0]))
+        for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_mock_cluster_new"):
+            getattr(self._lib, name).restype = ctypes.c_void_p
+        self._lib.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
+        conf = ctypes.c_void_p(self._lib.rd_kafka_conf_new())
+        reason = ctypes.create_string_buffer(256)
+        self._lib.rd_kafka_conf_set(conf, b"bootstrap.servers", NOWHERE.encode(), reason, 256)
+        self._lib.rd_kafka_conf_set(conf, b"log_level", b"0", reason, 256)
+        self._handle = ctypes.c_void_p(self._lib.rd_kafka_new(0, conf, reason, 256))
+        self._cluster = ctypes.c_void_p(self._lib.rd_kafka_mock_cluster_new(self._handle, 1))
+        self._lib.rd_kafka_mock_topic_create(self._cluster, b"t", 1, 1)
+        self.settings = KafkaSettings(
+            self._lib.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
+        )
+
+    def answer_with(self, api: int, *codes: int) -> None:
+        """The next requests of this kind get these errors."""
+        self._lib.rd_kafka_mock_push_request_errors(
+            self._cluster,
+            ctypes.c_int16(api),
+            ctypes.c_size_t(len(codes)),
+            *[ctypes.c_int(each) for each in codes],
+        )
+
+    def answer_after(self, milliseconds: int) -> None:
+        self._lib.rd_kafka_mock_broker_set_rtt(self._cluster, -1, milliseconds)
+
+    def close(self) -> None:
+        self._lib.rd_kafka_mock_cluster_destroy(self._cluster)
+        self._lib.rd_kafka_destroy(self._handle)
+
+
+@pytest.fixture
+def mock() -> Iterator[MockCluster]:
+    with closing(MockCluster()) as cluster:
+        yield cluster
+
+
+def producer_of(mock: MockCluster) -> KafkaProducer:
+    return open_producer(mock.settings, info("t"), print)
+
+
+def test_a_fatal_error_fails_every_token_once_and_another_producer_goes_on(
+    mock: MockCluster,
+) -> None:
+    with closing(producer_of(mock)) as producer:
+        producer.produce(Record(b"k", b"v", []), "first")
+        assert deliveries(producer, 1)[0].error is None
+        mock.answer_with(PRODUCE, OUT_OF_ORDER)
+        for number in range(20):
+            assert producer.produce(Record(b"k", b"v", []), number)
+        failed = deliveries(producer, 20)
+        assert sorted(str(each.token) for each in failed) == sorted(map(str, range(20)))
+        assert all(each.error is not None and each.error.retriable for each in failed)
+        assert producer.produce(Record(b"k", b"v", []), "late")
+        late = deliveries(producer, 1)[0]
+        assert late.token == "late"
+        assert late.error == failed[0].error
+    with closing(producer_of(mock)) as producer:
+        producer.produce(Record(b"k", b"v", []), "again")
+        assert deliveries(producer, 1)[0].error is None
+
+
+def test_a_producer_that_may_not_write_at_all_says_so(mock: MockCluster) -> None:
+    mock.answer_with(INIT_PRODUCER_ID, *[CLUSTER_DENIED] * 5)
+    with closing(producer_of(mock)) as producer:
+        producer.produce(Record(b"k", b"v", []), 0)
+        error = deliveries(producer, 1)[0].error
+    assert isinstance(error, NotAuthorized)
+    assert "Cluster authorization failed" in error.why
+
+
+def test_an_acknowledgement_without_a_true_offset_is_not_believed(mock: MockCluster) -> None:
+    with closing(producer_of(mock)) as producer:
+        for number in range(3):
+            producer.produce(Record(b"k", b"v", []), number)
+        deliveries(producer, 3)
+        mock.answer_with(PRODUCE, DUPLICATE)
+        for number in range(3):
+            producer.produce(Record(b"k", b"v", []), number)
+        for each in deliveries(producer, 3):
+            assert isinstance(each.error, KafkaFailure)
+            assert each.error.retriable
+
+
+def joined(mock: MockCluster, notices: Notices) -> tuple[KafkaConsumer, Everything]:
+    consumer = open_consumer(mock.settings, "t", "g", notices.append)
+    listener = Everything()
+    consumer.subscribe(listener)
+    until(lambda: listener.owned, lambda: consumer.poll(10, 0.1))
+    return consumer, listener
+
+
+def test_a_failed_question_for_committed_offsets_is_asked_again(mock: MockCluster) -> None:
+    with closing(producer_of(mock)) as producer:
+        producer.produce(Record(b"k", b"v", []), 0)
+        deliveries(producer, 1)
+    notices: Notices = []
+    mock.answer_with(OFFSET_FETCH, *[REBALANCING] * 4)
+    consumer, _ = joined(mock, notices)
+    assert len(receive(consumer, 1)) == 1
+    consumer.close()
+    assert [type(each) for each in notices] in ([], [KafkaFailure, type(None)])
+
+
+def test_a_broker_that_falls_silent_cannot_hold_commit_and_close(
+    mock: MockCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "_TIMEOUT", 2.0)
+    monkeypatch.setattr(consumer_module, "_CLOSE_TIMEOUT", 1.0)
+    consumer, listener = joined(mock, [])
+    mock.answer_after(60_000)
+    began = time.monotonic()
+    with pytest.raises(BrokerUnreachable) as caught:
+        consumer.commit({0: SafePoint(1, 1)})
+    assert caught.value.retriable
+    assert time.monotonic() - began < 3
+    consumer.close()
+    assert listener.owned == set()
+    assert time.monotonic() - began < 5
+    mock.answer_after(0)
+
+
+def test_header_names_that_are_not_text_do_not_stop_the_stream(
+    mock: MockCluster, kafka_bootstrap: str, topic: TopicInfo
+) -> None:
+    lib, reason = mock._lib, ctypes.create_string_buffer(256)
+    conf = ctypes.c_void_p(lib.rd_kafka_conf_new())
+    lib.rd_kafka_conf_set(conf, b"bootstrap.servers", kafka_bootstrap.encode(), reason, 256)
+    raw = ctypes.c_void_p(lib.rd_kafka_new(0, conf, reason, 256))
+    # rd_kafka_vtype_t: 0 end, 1 topic, 4 value, 7 flags (2: copy), 9 one header.
+    for _ in range(50):
+        number, text, length = ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t
+        lib.rd_kafka_producev(
+            *(raw, number(1), text(topic.name.encode()), number(7), number(2)),
+            *(number(4), text(b"value"), length(5)),
+            *(number(9), text(b"\xff\xfe"), text(b"x"), length(1), number(0)),
+        )
+    lib.rd_kafka_flush(raw, 10_000)
+    lib.rd_kafka_destroy(raw)
+    settings = KafkaSettings(kafka_bootstrap)
+    with closing(open_consumer(settings, topic.name, "g-" + topic.name, print)) as consumer:
+        consumer.subscribe(Everything())
+        got = receive(consumer, 50)
+    assert [each.record for each in got] == [Record(None, b"value", [])] * 50

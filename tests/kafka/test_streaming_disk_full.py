@@ -1,0 +1,108 @@
+"""A disk that gets full: wait, say so, and go on by itself when there is space again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from helpers import MIB, Lab, assert_same_tree, printed, random_file, tree
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs a tmpfs of its own")
+
+
+@pytest.fixture
+def lab(kafka_bootstrap: str, topic_name: str, tmp_path: Path) -> Iterator[Lab]:
+    with Lab(kafka_bootstrap, topic_name, tmp_path) as lab:
+        lab.create_topic()
+        yield lab
+
+
+@contextmanager
+def small_disk(path: Path, size: int) -> Iterator[None]:
+    path.mkdir()
+    options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    try:
+        mounted = subprocess.run(options, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no program called mount")
+    if mounted.returncode != 0:
+        pytest.skip(f"a tmpfs cannot be mounted: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def test_a_full_destination_is_waited_for(lab: Lab, tmp_path: Path) -> None:
+    for number in range(4):
+        random_file(lab.source / f"{number}.bin", 6 * MIB, seed=number)
+    lab.upload().wait()
+    with small_disk(tmp_path / "small", 16 * MIB):
+        lab.target = tmp_path / "small" / "target"
+        lab.target.mkdir()
+        ballast = random_file(tmp_path / "small" / "ballast", 6 * MIB)
+        receiver = lab.download("--until-end")
+        waiting = receiver.until("waiting")
+        assert "full" in waiting["reason"]
+        assert str(lab.target) in waiting["reason"]
+        time.sleep(2)
+        assert receiver.process.poll() is None
+        assert len(receiver.events("waiting")) == 1, "it is said once"
+        whole = tree(lab.target)
+        for name in whole:
+            assert (lab.target / name).read_bytes() == (lab.source / name).read_bytes()
+        # Make room: the ballast goes, and so does what was taken away from the repository.
+        ballast.unlink()
+        for name in whole:
+            (lab.target / name).unlink()
+        freed = time.monotonic()
+        receiver.until("resumed")
+        printed("full disk, freed", resumed_after=f"{time.monotonic() - freed:.1f} s")
+        while receiver.process.poll() is None and len(receiver.events("rebuilt")) < 4:
+            time.sleep(0.2)
+            for name in [*tree(lab.target)][:-1]:
+                (lab.target / name).unlink(missing_ok=True)
+        receiver.wait(30)
+        assert receiver.paths("rebuilt") == [f"{number}.bin" for number in range(4)]
+        for name in tree(lab.target):
+            assert (lab.target / name).read_bytes() == (lab.source / name).read_bytes()
+
+
+def test_a_state_directory_that_gets_full_does_not_lose_anything(lab: Lab, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "state", MIB):
+        sender = lab.watch("--settle", "0.2")
+        (lab.source / "first").write_text("first")
+        sender.until("sent", path="first")
+        ballast = tmp_path / "state" / "ballast"
+        fill(ballast)
+        for number in range(300):
+            (lab.source / f"{number:03} {'x' * 200}").write_text("x")
+        waiting = sender.until("waiting")
+        assert "full" in waiting["reason"]
+        time.sleep(1)
+        assert sender.process.poll() is None
+        ballast.unlink()
+        sender.until("resumed")
+        for number in range(300):
+            sender.until("sent", path=f"{number:03} {'x' * 200}")
+        sender.stop()
+        again = lab.upload().wait()
+        assert again.events("summary")[0]["sent"] == 0
+    receiver = lab.download_to_end()
+    assert len(set(receiver.paths("rebuilt"))) == len(receiver.paths("rebuilt")) == 301
+    assert_same_tree(lab.source, lab.target)
+
+
+def fill(path: Path) -> None:
+    with open(path, "wb", buffering=0) as file:
+        for size in (65536, 4096, 512):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
