@@ -32,7 +32,7 @@ from openmsi.protocol import Digest, Manifest, VersionId, check_path
 from openmsi.send.after import AfterSending, deleter, mover
 from openmsi.send.job import SendJob
 from openmsi.send.ledger import Entry, Ledger, ledger_path
-from openmsi.send.sender import Sender
+from openmsi.send.sender import LARGE_BYTES, Sender
 from openmsi.state import hold
 
 
@@ -178,6 +178,7 @@ class SendProgress:
 
     def started(self, sender: Sender) -> None:
         self._sender = sender
+        self._rate = Rate()
 
     def __call__(self) -> Doing | None:
         if self._sender is None:
@@ -187,5 +188,9 @@ class SendProgress:
             f"{stats.sent} sent, {decimal(stats.bytes_read)} at {self._rate(stats.bytes_read)}"
             f", {self._sender.finder.waiting()} waiting"
         )
-        files = [(each.native, each.done, each.identity.size) for each in [*self._sender.reading]]
+        files = [
+            (each.native, each.done, each.identity.size)
+            for each in [*self._sender.reading]
+            if each.identity.size > LARGE_BYTES
+        ]
         return Doing(headline, files)

@@ -40,7 +40,7 @@ def sentence(event: Event) -> str:
             return f"rebuilt   {event.path}  ({decimal(event.size)})"
         case events.FileFailed():
             more = "; it will be tried again" if event.retry else ""
-            return f"failed    {event.path}: {event.reason}{more}"
+            return f"failed    {event.path}: {_one_line(event.reason)}{more}"
         case events.FileSkipped():
             return f"skipped   {event.path}: {event.reason}"
         case events.FileChanged():
@@ -59,7 +59,7 @@ def sentence(event: Event) -> str:
             where = f"{event.topic}[{event.partition}] at {event.first_offset}"
             return f"dead letter {where}: {event.reason}: {event.detail}"
         case events.Waiting():
-            return f"waiting   {event.reason}"
+            return f"waiting   {_one_line(event.reason)}"
         case events.Resumed():
             return "resumed"
         case events.Notice():
@@ -72,6 +72,11 @@ def sentence(event: Event) -> str:
         case events.ReceiveSummary():
             return _receive_summary(event)
     raise AssertionError(f"no sentence for {event!r}")
+
+
+def _one_line(text: str) -> str:
+    """An error's cure stands on a line of its own; here it follows."""
+    return text.replace("\n  ", ". ")
 
 
 def _send_summary(event: events.SendSummary) -> str:

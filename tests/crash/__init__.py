@@ -1,0 +1,1 @@
+"""Kills, cuts, fills and shares: what a user may do to openmsi without losing a file."""
