@@ -1,5 +1,7 @@
 """What generate.py cannot find in the code: the meaning of fields and names, and some prose."""
 
+# ruff: noqa: E501 - rows of tables
+
 from __future__ import annotations
 
 INTRODUCTION = """\

@@ -17,8 +17,6 @@ from typing import Any
 
 import msgspec
 import typer
-
-import openmsi
 from docs_text import (
     DIRECTORIES,
     FIELDS,
@@ -28,6 +26,8 @@ from docs_text import (
     MORE_VARIABLES,
     REASONS,
 )
+
+import openmsi
 from openmsi.cli import app
 from openmsi.errors import OpenMSIError, RecordRejected
 from openmsi.errors import __doc__ as error_tree
@@ -100,11 +100,9 @@ def _paragraphs(text: str) -> list[str]:
 
 
 def _usage(command: Any) -> str:
-    words = ["[OPTIONS]"] if any(_is_option(each) for each in command.params) else []
-    for each in command.params:
-        if not _is_option(each):
-            words.append(_value(each) if each.required else f"[{_value(each)}]")
-    return " ".join(words)
+    arguments = [each for each in command.params if not _is_option(each)]
+    words = [_value(each) if each.required else f"[{_value(each)}]" for each in arguments]
+    return " ".join(["[OPTIONS]", *words])
 
 
 def _is_option(parameter: Any) -> bool:
@@ -174,8 +172,8 @@ def _variables(root: Any) -> str:
 
 def _excludes() -> str:
     intro = (
-        "`watch`, `upload`, `verify` and `demo` leave these out, in the whole tree. `--exclude` adds"
-        "\nto them and, with `!` before a pattern, takes one back.\n\n"
+        "`watch`, `upload`, `verify` and `demo` leave these out, in the whole tree. `--exclude`\n"
+        "adds to them and, with `!` before a pattern, takes one back.\n\n"
     )
     return intro + "\n".join(f"- `{each}`" for each in DEFAULT_EXCLUDES) + "\n"
 
@@ -233,9 +231,9 @@ def _structs() -> Iterator[type[msgspec.Struct]]:
     for module in pkgutil.walk_packages([str(SOURCE)], "openmsi."):
         if module.name != "openmsi.__main__":
             for each in vars(importlib.import_module(module.name)).values():
-                if isinstance(each, type) and issubclass(each, msgspec.Struct):
-                    if each.__module__ == module.name:
-                        yield each
+                is_struct = isinstance(each, type) and issubclass(each, msgspec.Struct)
+                if is_struct and each.__module__ == module.name:
+                    yield each
 
 
 def _is_event(struct: type[msgspec.Struct]) -> bool:
@@ -244,7 +242,9 @@ def _is_event(struct: type[msgspec.Struct]) -> bool:
 
 def _title(struct: type[msgspec.Struct]) -> str:
     tag = struct.__struct_config__.tag
-    return f"{tag}, {struct.__name__}" if tag == "summary" else str(tag or struct.__name__)
+    if tag is None:
+        return f"{struct.__name__} object"
+    return f"{tag}, {struct.__name__}" if tag == "summary" else str(tag)
 
 
 def _link(struct: type[msgspec.Struct]) -> str:

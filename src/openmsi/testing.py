@@ -5,9 +5,8 @@
     producer = broker.producer("scans")
     consumer = broker.consumer("scans", "group")
 
-Nothing here waits, starts threads or reads the real time: every run of a test is the same.
-All of it belongs to one thread. tests/contract/ holds `MemoryBroker` and the real client to the
-same promises, those of `openmsi.kafka.seam`.
+Nothing here waits, starts threads or reads the real time: every run of a test is the same. All of
+it belongs to one thread. `MemoryBroker` keeps the promises of `openmsi.kafka.seam`.
 """
 
 from __future__ import annotations

@@ -266,21 +266,16 @@ def test_interrupted_while_its_own_kafka_starts_it_takes_everything_away(
 
 
 def test_a_failed_child_is_told_in_its_own_words(
-    places: dict[str, str], kafka_bootstrap: str, directory: Path
+    places: dict[str, str], kafka_bootstrap: str, directory: Path, tmp_path: Path
 ) -> None:
-    with (
-        Unsettled(directory / "unsettled.log"),
-        running(places, "-m", "openmsi", "demo", "-b", kafka_bootstrap, str(directory)) as process,
-    ):
-        topic = topic_in(read_until(process, "streaming"))
-        admin = open_admin(KafkaSettings(kafka_bootstrap))
-        admin.delete_topic(topic)
-        admin.close()
-        (directory / "one more").write_text("which cannot be sent")
-        _, errors = process.communicate(timeout=90)
-    assert process.returncode == 3
-    assert errors.startswith("openmsi: demo: `openmsi ")
-    assert f"topic '{topic}'" in errors
+    settings = tmp_path / "client.properties"
+    # Only a member of a consumer group finds out that the broker does not take this.
+    settings.write_text("session.timeout.ms=1000\nheartbeat.interval.ms=100\n")
+    done = demo(places, "-b", kafka_bootstrap, "--client-config", str(settings), str(directory))
+    assert done.returncode == 3
+    assert done.stderr.startswith("openmsi: demo: `openmsi download` ended with exit code 11\n")
+    assert "session timeout" in done.stderr
+    assert not is_topic(kafka_bootstrap, topic_in(done.stdout.splitlines()))
 
 
 def test_a_killed_child_is_told(

@@ -55,7 +55,7 @@ def values(fetched: list[Fetched]) -> list[bytes | None]:
 def test_the_partition_of_a_key_is_librdkafkas() -> None:
     for length in range(40):
         key = os.urandom(length)
-        assert partition_of(key, 7) == confluent_kafka.murmur2(key, 7) 
+        assert partition_of(key, 7) == confluent_kafka.murmur2(key, 7)
 
 
 def test_while_it_is_away_nothing_is_acknowledged_and_notice_is_given_once(

@@ -1,8 +1,8 @@
 """How hard the crash tests try, and their closing lines.
 
-    pytest tests/crash                           the short form, 20 kills, small files
-    pytest tests/crash -m crash --kills 60       everything, small files, 60 kills
-    pytest tests/crash -m crash --full           everything, 300 kills, files of gigabytes
+pytest tests/crash                           the short form, 20 kills, small files
+pytest tests/crash -m crash --kills 60       everything, small files, 60 kills
+pytest tests/crash -m crash --full           everything, 300 kills, files of gigabytes
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from conftest import running_broker
 from crash.harness import Hub, Scale, World
 from crash.proxy import proxied_broker

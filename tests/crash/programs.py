@@ -56,7 +56,7 @@ class Program:
         self.name = name
         self.run = 0
         self.peak_rss = 0
-        self.killed_at: list[float] = []
+        self.killed_at: dict[int, float] = {}  # run -> when
         self.refused = 0  # starts that found no broker
         self._arguments = arguments
         self._logs = logs
@@ -105,7 +105,7 @@ class Program:
         if self._process is not None:
             if self._process.poll() is None:
                 self._process.send_signal(signal.SIGKILL)
-                self.killed_at.append(time.monotonic())
+                self.killed_at[self.run] = time.monotonic()
             self._process.wait()
             self._process = None
 

@@ -12,6 +12,7 @@ The broker `kafka.example.org:9092` stands for the one of the test session.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -25,7 +26,8 @@ from typing import NamedTuple
 import pytest
 
 from openmsi.config import read_client_config
-from openmsi.kafka import KafkaSettings
+from openmsi.errors import TopicError
+from openmsi.kafka import KafkaSettings, open_admin
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/howto.md")
@@ -65,7 +67,17 @@ def laboratory(tmp_path: Path, kafka_bootstrap: str) -> Iterator[tuple[Path, dic
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "OPENMSI_BOOTSTRAP_SERVERS": kafka_bootstrap,
     }
+    delete_topic(kafka_bootstrap)
     yield here, environment
+    delete_topic(kafka_bootstrap)
+
+
+def delete_topic(bootstrap: str) -> None:
+    """The pages make this topic, at a broker that they share."""
+    admin = open_admin(KafkaSettings(bootstrap))
+    with contextlib.suppress(TopicError):
+        admin.delete_topic("ebsd")
+    admin.close()
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 
 import confluent_kafka
-import psutil
 import pytest
 
 from openmsi.errors import (
@@ -38,6 +37,8 @@ from openmsi.kafka import (
 )
 from openmsi.kafka import consumer as consumer_module
 from openmsi.protocol import Record, SafePoint
+
+psutil = pytest.importorskip("psutil")
 
 PATIENCE = 30.0
 NOWHERE = "127.0.0.1:1"
@@ -142,7 +143,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    "client", [{"no.such.thing": 1}, {"linger.ms": "soon"}, {"security.protocol": "magic"}]
+    "client", [{"no.such.thing": 1}, {"socket.timeout.ms": "soon"}, {"security.protocol": "magic"}]
 )
 def test_what_librdkafka_does_not_know_or_accept_is_named(client: Mapping[str, str]) -> None:
     settings = KafkaSettings(client=client)
@@ -172,8 +173,10 @@ def test_a_wrong_address_is_reported_soon_and_clearly(address: str, why: str) ->
         assert why in caught.value.why
         assert "openmsi broker start" in caught.value.cure
         assert "--bootstrap-servers" in caught.value.cure
-        with pytest.raises(BrokerUnreachable, match=address):
+        began = time.monotonic()
+        with pytest.raises(BrokerUnreachable, match=why):
             admin.read("t", 0, 0)
+        assert time.monotonic() - began < 10
 
 
 def test_a_server_that_is_not_kafka_is_reported_too() -> None:
@@ -190,9 +193,9 @@ def test_a_server_that_is_not_kafka_is_reported_too() -> None:
         thread = threading.Thread(target=hang_up)
         thread.start()
         try:
-            with closing(open_admin(KafkaSettings(address))) as admin:
-                with pytest.raises(BrokerUnreachable, match=address):
-                    admin.create_topic("t", 1, {})
+            admin = open_admin(KafkaSettings(address))
+            with pytest.raises(BrokerUnreachable, match=address):
+                admin.create_topic("t", 1, {})
         finally:
             server.shutdown(socket.SHUT_RDWR)
             thread.join()
@@ -217,8 +220,9 @@ def test_a_producer_waits_for_an_absent_broker_and_lets_go_quietly(
 
 
 def test_a_consumer_waits_for_an_absent_broker_and_lets_go_quietly(
-    capfd: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(consumer_module, "_TIMEOUT", 1.0)
     notices: Notices = []
     consumer = open_consumer(KafkaSettings(NOWHERE), "t", "g", notices.append)
     consumer.subscribe(Everything())
@@ -244,9 +248,8 @@ def topic(kafka_bootstrap: str, topic_name: str) -> Iterator[TopicInfo]:
 
 def test_tls_to_a_broker_without_it_is_unreachable_with_a_cure(kafka_bootstrap: str) -> None:
     settings = KafkaSettings(kafka_bootstrap, {"security.protocol": "ssl"})
-    with closing(open_admin(settings)) as admin:
-        with pytest.raises(BrokerUnreachable, match=kafka_bootstrap):
-            admin.describe_topic("t")
+    with pytest.raises(BrokerUnreachable, match=kafka_bootstrap):
+        open_admin(settings).describe_topic("t")
 
 
 def test_producing_and_consuming_leave_nothing_behind(
@@ -282,7 +285,9 @@ def test_producing_and_consuming_leave_nothing_behind(
 def test_a_topic_deleted_under_way_stops_both_sides_with_its_name(
     kafka_bootstrap: str, topic: TopicInfo
 ) -> None:
-    settings = KafkaSettings(kafka_bootstrap)
+    # After a topic is made, some broker may not know it yet: librdkafka waits 30 s before it
+    # believes that there is none.
+    settings = KafkaSettings(kafka_bootstrap, {"topic.metadata.propagation.max.ms": 1000})
     with (
         closing(open_producer(settings, topic, print)) as producer,
         closing(open_consumer(settings, topic.name, "g-" + topic.name, print)) as consumer,
@@ -305,7 +310,7 @@ def test_what_is_fetched_ahead_is_bounded(kafka_bootstrap: str, topic: TopicInfo
     settings = KafkaSettings(kafka_bootstrap)
     value = os.urandom(1_000_000)
     with closing(open_producer(settings, topic, print)) as producer:
-        for number in range(300):
+        for number in range(150):
             until(
                 lambda number=number: producer.produce(Record(b"k", value, []), number),  # type: ignore[misc]
                 lambda: producer.poll(0.1),
@@ -316,8 +321,8 @@ def test_what_is_fetched_ahead_is_bounded(kafka_bootstrap: str, topic: TopicInfo
         consumer.subscribe(Everything())
         consumer.poll(1, 10)
         before = process.memory_info().rss
-        time.sleep(2)
-        assert process.memory_info().rss - before < 100_000_000
+        time.sleep(1)
+        assert process.memory_info().rss - before < 80_000_000
 
 
 # -- what a broker can do to us: librdkafka's own mock broker, driven through ctypes -------
@@ -436,7 +441,7 @@ def test_a_failed_question_for_committed_offsets_is_asked_again(mock: MockCluste
     consumer, _ = joined(mock, notices)
     assert len(receive(consumer, 1)) == 1
     consumer.close()
-    assert [type(each) for each in notices] in ([], [KafkaFailure, type(None)])
+    assert [type(each) for each in notices] == [KafkaFailure, type(None)]
 
 
 def test_a_broker_that_falls_silent_cannot_hold_commit_and_close(

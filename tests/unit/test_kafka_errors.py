@@ -95,7 +95,7 @@ def test_only_connections_count_as_unreachable() -> None:
         ),
         (
             "kafka:9092/bootstrap: Failed to resolve 'kafka:9092': Name or service not known "
-            "(after 3ms in state CONNECT)",
+            "(after 3ms in state CONNECT, 1 identical error(s) suppressed)",
             "Failed to resolve 'kafka:9092': Name or service not known",
         ),
         (

@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -54,7 +55,7 @@ from openmsi.send.job import SendJob
 from openmsi.send.ledger import Ledger
 from openmsi.send.sender import Sender
 from openmsi.sinks import DirectorySink
-from openmsi.testing import MemoryBroker, MemoryConsumer
+from openmsi.testing import MemoryBroker, MemoryConsumer, MemoryProducer
 
 TOPIC, GROUP = "scans", "group"
 CHUNK = 1024
@@ -68,14 +69,16 @@ class Killed(BaseException):
 class Lab:
     """One instrument's directory, one topic, and the destinations of one consumer group."""
 
-    def __init__(self, directory: Path, partitions: int = 1, **settings: str) -> None:
+    def __init__(
+        self, directory: Path, partitions: int = 1, settings: dict[str, str] | None = None
+    ) -> None:
         self.directory = directory
         self.source = directory / "instrument"
         self.source.mkdir()
         self.broker = MemoryBroker()
-        self.broker.admin().create_topic(TOPIC, partitions, settings)
+        self.broker.admin().create_topic(TOPIC, partitions, settings or {})
         self.events: list[Event] = []
-        self.turns = 0
+        self._sending: Ledger | None = None
 
     # -- sending ---------------------------------------------------------------------------
 
@@ -93,12 +96,11 @@ class Lab:
     ) -> SendSummary:
         """Send all there is, once; `hook` is called before each turn, and may raise Killed."""
         info = self.broker.admin().describe_topic(TOPIC)
-        job = SendJob(self.source, info, CHUNK, Filter(), "lab", once=True)
-        ledger = self.ledger()
+        job = SendJob(self.source, info, CHUNK, Filter(), "lab", settle=0.0, once=True)
+        self._sending = ledger = self.ledger()
         opener = open_producer or (lambda notice: self.broker.producer(TOPIC, notice))
 
         def stop() -> bool:
-            self.turns += 1
             hook()
             return False
 
@@ -107,16 +109,32 @@ class Lab:
         finally:
             ledger.close()
 
-    def send_until(self, turn: int) -> None:
-        """Send, and be killed before this turn."""
+    def kill_sender(self) -> NoReturn:
+        """To be called in the middle of `send`: what is not in the ledger yet never will be."""
+        assert self._sending is not None
+        self._sending._dirty.clear()
+        self._sending.flush = lambda: None  # type: ignore[method-assign]
+        raise Killed
 
-        def hook() -> None:
-            if self.turns >= turn:
-                raise Killed
+    def send_until(self, records: int, heard: bool = True) -> None:
+        """Send, and be killed when so many records are in the topic.
 
-        self.turns = 0
+        Args:
+            heard: whether the sender took the acknowledgement of the last one.
+        """
+
+        def check() -> None:
+            if len(self.records()) >= records:
+                self.kill_sender()
+
+        def open_producer(notice: OnNotice) -> Producer:
+            producer = self.broker.producer(TOPIC, notice)
+            if not heard:
+                before_the_answer(producer, check)
+            return producer
+
         with pytest.raises(Killed):
-            self.send(hook)
+            self.send(check if heard else lambda: None, open_producer)
 
     def put(self, *items: Chunk | Abort) -> None:
         """Put records into the topic, as a sender of another make might."""
@@ -183,6 +201,23 @@ def tree(root: Path) -> dict[str, bytes]:
         for each in sorted(root.rglob("*"))
         if each.is_file()
     }
+
+
+def before_the_answer(producer: MemoryProducer, act: Hook) -> None:
+    """Do something whenever the topic took records, before the sender hears of it."""
+    real = producer.poll
+
+    def poll(timeout: float) -> list[Delivery]:
+        delivered = real(timeout)
+        act()
+        return delivered
+
+    producer.poll = poll  # type: ignore[method-assign]
+
+
+def finished_only(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Without what a receiver keeps of unfinished versions."""
+    return {name: each for name, each in files.items() if not name.startswith(".openmsi/")}
 
 
 class Turning:
@@ -332,10 +367,6 @@ def test_a_lost_record_before_one_that_arrived_makes_another_version(lab: Lab) -
     # Given a topic that takes later records of a file although an earlier one failed,
     lab.write("large.dat", large(3))
 
-    def hook() -> None:
-        if len(lab.records()) == 1:
-            lab.broker.fail_next(1, KafkaFailure("producer", "broken"))
-
     seen: list[int] = []
 
     def open_producer(notice: OnNotice) -> Producer:
@@ -343,7 +374,7 @@ def test_a_lost_record_before_one_that_arrived_makes_another_version(lab: Lab) -
         if not seen:
             seen.append(1)
             lab.broker.fail_next(1, KafkaFailure("producer", "broken"))
-            producer.poll = delayed(producer.poll, 3)  # type: ignore[method-assign]
+            producer.poll = delayed(producer.poll, 3)  # type: ignore[method-assign,assignment]
         return producer
 
     assert lab.send(open_producer=open_producer).sent == 1
@@ -422,7 +453,7 @@ def test_a_version_caught_in_a_change_of_partitions_is_aborted_and_sent_again(la
 
 
 def test_a_record_that_is_too_large_fails_its_file_alone(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, **{"max.message.bytes": "900"})
+    lab = Lab(tmp_path, settings={"max.message.bytes": "900"})
     lab.write("large.dat", large(2))
     lab.write("small.dat", b"small")
     summary = lab.send()
@@ -437,10 +468,19 @@ def test_a_record_that_is_too_large_fails_its_file_alone(tmp_path: Path) -> None
 # -- the sender is killed ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("turn", range(2, 14))
-def test_a_sender_may_be_killed_in_any_turn(lab: Lab, turn: int) -> None:
+@pytest.mark.parametrize("records", range(1, 10))
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_sender_may_be_killed_after_any_record(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, records: int, heard: bool, flushed: bool
+) -> None:
+    if heard and records == 9:
+        return  # then it is done
+    # Given a sender that is killed, whether its ledger was just written or not,
     lab.write("large.dat", large(8))
-    lab.send_until(turn)
+    monkeypatch.setattr(sending, "LEDGER_SECONDS", 0.0 if flushed else 99.0)
+    lab.send_until(records, heard)
+    # when it is started again, then the file arrives once.
     lab.send()
     lab.receive()
     assert lab.arrived() == tree(lab.source)
@@ -450,11 +490,7 @@ def test_a_sender_may_be_killed_in_any_turn(lab: Lab, turn: int) -> None:
 
 def test_a_killed_sender_goes_on_at_the_first_record_not_acknowledged(lab: Lab) -> None:
     lab.write("large.dat", large(30))
-    while not lab.records():
-        lab.send_until(lab.turns + 3)
     lab.send_until(12)
-    before = len(lab.records())
-    assert 0 < before < 31
     lab.send()
     assert len(lab.records()) == 31
 
@@ -463,8 +499,7 @@ def test_a_file_that_changed_while_the_sender_was_down_is_aborted_and_sent_again
     lab: Lab,
 ) -> None:
     file = lab.write("large.dat", large(8))
-    while not lab.records():
-        lab.send_until(lab.turns + 3)
+    lab.send_until(3)
     file.write_bytes(large(8, seed=2))
     lab.send()
     lab.receive()
@@ -487,8 +522,7 @@ def test_a_file_that_changes_while_it_is_read_is_sent_again(lab: Lab) -> None:
 
 def test_a_file_that_vanishes_before_it_is_sent_is_told(lab: Lab) -> None:
     file = lab.write("large.dat", large(8))
-    while not lab.records():
-        lab.send_until(lab.turns + 3)
+    lab.send_until(3)
     file.unlink()
     assert lab.send().failed == 1
     [failed] = lab.of(FileFailed)
@@ -513,7 +547,7 @@ def test_a_rebalance_in_the_middle_of_a_large_file_moves_it_once(lab: Lab) -> No
     two.stop()
     # then the file is at one place, whole.
     assert lab.arrived("two") == tree(lab.source)
-    assert not any(not name.startswith(".openmsi") for name in lab.arrived("one"))
+    assert finished_only(lab.arrived("one")) == {}
     assert set(lab.rebuilt().values()) == {1}
 
 
@@ -617,17 +651,18 @@ def test_a_receiver_may_be_killed_before_any_step_of_a_checkpoint(
         assert journaled is not None
         assert point.position <= journaled
         assert all(point.offset <= each.first_offset for each in journal.open_versions(partition))
+    published = [each for each in lab.events if isinstance(each, FileRebuilt)]
+    forgotten = [each for each in published if not journal.finished(VersionId(each.version))]
     journal.close()
     # there is no partial file under its final name,
     wanted = tree(lab.source)
-    done = {name: each for name, each in lab.arrived().items() if not name.startswith(".openmsi")}
-    assert done.items() <= wanted.items()
-    # and after a restart all is there; a content is published twice only if the receiver died
-    # between its publication and the journal.
+    assert finished_only(lab.arrived()).items() <= wanted.items()
+    # and after a restart all is there; what was published, but not in the journal yet, is
+    # published again.
     lab.receive()
     assert lab.arrived() == wanted
-    between = step[1] in ("publish", "sync_all") or step in STEPS[3:5]
-    assert set(lab.rebuilt().values()) <= ({1, 2} if between else {1})
+    doubled = {path for (path, _), count in lab.rebuilt().items() if count > 1}
+    assert doubled == {each.path for each in forgotten}
 
 
 @pytest.mark.parametrize("step", STEPS[:5], ids=lambda step: f"{step[0].__name__}.{step[1]}")
@@ -692,7 +727,6 @@ def test_an_abort_that_comes_after_the_whole_version_in_one_batch_does_no_harm(l
 # -- known defects, each with what would be right ------------------------------------------
 
 
-@pytest.mark.xfail(reason="while the disk is full, a record of a new partition is thrown away")
 def test_a_partition_that_comes_while_the_disk_is_full_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -725,7 +759,6 @@ def test_a_partition_that_comes_while_the_disk_is_full_loses_nothing(
     assert lab.arrived("one") | lab.arrived("two") == tree(lab.source)
 
 
-@pytest.mark.xfail(reason="a version whose digest is read at the end is published after later ones")
 def test_the_version_with_the_later_last_record_is_current(lab: Lab) -> None:
     def digest(content: bytes) -> Closing:
         hasher = new_hasher()
@@ -743,7 +776,6 @@ def test_the_version_with_the_later_last_record_is_current(lab: Lab) -> None:
     assert lab.arrived() == {"scan.dat": b"new"}
 
 
-@pytest.mark.xfail(reason="a content that comes back gets the id of its first version again")
 def test_a_content_that_comes_back_with_its_old_time_is_current_again(lab: Lab) -> None:
     # Given a file that was sent, changed and sent again,
     file = lab.write("scan.dat", b"original")
@@ -762,35 +794,23 @@ def test_a_content_that_comes_back_with_its_old_time_is_current_again(lab: Lab) 
     assert lab.arrived() == {"scan.dat": b"original"}
 
 
-@pytest.mark.xfail(reason="the ledger still says in flight when the abort is in the topic already")
 def test_a_sender_killed_after_an_abort_does_not_go_on_with_the_aborted_version(lab: Lab) -> None:
     # Given a file that was touched, not changed, while it was read, so that it is aborted,
     file = lab.write("large.dat", large(8))
     mode = file.stat().st_mode
 
     def hook() -> None:
-        records = lab.records()
-        if records and isinstance(records[-1], Abort):
-            raise Killed
-        if len(records) == 3:
+        if len(lab.records()) == 3:
             file.chmod(mode ^ 0o100)
 
     # when the sender is killed before it notes that,
-    producer_polls: list[int] = []
+    def check() -> None:
+        if lab.records() and isinstance(lab.records()[-1], Abort):
+            lab.kill_sender()
 
     def open_producer(notice: OnNotice) -> Producer:
         producer = lab.broker.producer(TOPIC, notice)
-        real = producer.poll
-
-        def poll(timeout: float) -> list[Delivery]:
-            delivered = real(timeout)
-            records = lab.records()
-            if records and isinstance(records[-1], Abort):
-                raise Killed
-            return delivered
-
-        producer.poll = poll  # type: ignore[method-assign]
-        producer_polls.append(1)
+        before_the_answer(producer, check)
         return producer
 
     with pytest.raises(Killed):
@@ -801,42 +821,38 @@ def test_a_sender_killed_after_an_abort_does_not_go_on_with_the_aborted_version(
     assert lab.arrived() == tree(lab.source)
 
 
-@pytest.mark.xfail(reason="a file that cannot be opened for a moment loses its place")
 def test_a_file_that_is_locked_when_the_sender_restarts_is_resumed_afterwards(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a file in flight whose sender was killed,
     lab.write("large.dat", large(30))
-    while not lab.records():
-        lab.send_until(lab.turns + 3)
-    # when it cannot be opened at the next start, as on Windows while a program holds it,
-    real = sending.open_to_read
+    lab.send_until(12)
 
+    # when it cannot be opened at the next start, as on Windows while a program holds it,
     def locked(path: Path) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr(sending, "open_to_read", locked)
-    lab.send()
-    monkeypatch.setattr(sending, "open_to_read", real)
+    with monkeypatch.context() as patch:
+        patch.setattr("openmsi.send.sender.open_to_read", locked)
+        lab.send()
     # then it goes on afterwards with the same version.
     lab.send()
     assert len({each.version for each in lab.records()}) == 1
 
 
-@pytest.mark.xfail(reason="a file that vanishes forgets how many versions of it were aborted")
 def test_a_file_that_vanishes_and_comes_back_twice_arrives(lab: Lab) -> None:
-    # Given a file that is taken away in the middle of being sent, twice,
+    # Given a receiver at work, and a file that is taken away in the middle of being sent, twice,
+    there = Turning(lab.receiver(until_end=False))
     file, aside = lab.write("large.dat", large(8)), lab.directory / "aside"
     for _ in range(2):
-        count = len(lab.records())
-        while len(lab.records()) == count:
-            lab.send_until(lab.turns + 3)
+        lab.send_until(len(lab.records()) + 3)
         file.rename(aside)
         lab.send()
-        lab.receive()
+        there.turn(10)
         aside.rename(file)
     # when it is there again and is sent,
     assert lab.send().sent == 1
     # then it arrives.
-    lab.receive()
+    there.turn(10)
+    there.stop()
     assert lab.arrived() == tree(lab.source)

@@ -78,7 +78,7 @@ class KafkaConsumer:
         fetched = [to_fetched(each) for each in messages if self._is_record(each)]
         if fetched:
             self._conditions.over()
-        else:
+        elif not self._waiting:  # else what is wrong was told, and is not over
             self._conditions.tell(self._probe)
         return fetched
 
@@ -279,6 +279,7 @@ class KafkaConsumer:
             closing.join(_CLOSE_TIMEOUT)
             if closing.is_alive():
                 _log.warning("%s does not let go; left to itself", self._group)
+        self._raise_failed()
 
     def _places(self, partitions: Iterable[int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, each) for each in partitions]

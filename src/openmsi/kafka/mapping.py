@@ -24,7 +24,6 @@ _UNREACHABLE = {
     KafkaError._RESOLVE,
     KafkaError._TIMED_OUT,
     KafkaError._SSL,
-    KafkaError.REBOOTSTRAP_REQUIRED,
 }
 _DENIED = {
     KafkaError._AUTHENTICATION,
@@ -43,7 +42,6 @@ _UNKNOWN_TOPIC = {
     KafkaError.UNKNOWN_TOPIC_ID,
     KafkaError._UNKNOWN_TOPIC,
     KafkaError._UNKNOWN_PARTITION,
-    KafkaError.INCONSISTENT_TOPIC_ID,
 }
 _BAD_TOPIC = {
     KafkaError.TOPIC_ALREADY_EXISTS,
@@ -112,7 +110,6 @@ _PASSING = {
     KafkaError._PURGE_QUEUE,
     KafkaError._PURGE_INFLIGHT,
     KafkaError._DESTROY,
-    KafkaError._DESTROY_BROKER,
     KafkaError._QUEUE_FULL,
     KafkaError._INTR,
 }
@@ -150,7 +147,7 @@ def to_error(error: KafkaError, what: str) -> OpenMSIError:
     return KafkaFailure(what, f"{why} [{error.name()}]", _CURE_REST, retriable=passing)
 
 
-_NOTE = re.compile(r" \(after \d+ms in state [^)]*\)$")
+_NOTE = re.compile(r" \(after \d+ms in state .*\)$")
 _ADDRESS = re.compile(r"^(?:\w+://)?(\S+?)/(?:bootstrap|\d+): (.*)$", re.DOTALL)
 _SIDE = re.compile(r"\b(?:Local|Broker): ")
 

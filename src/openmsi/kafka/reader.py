@@ -14,7 +14,9 @@ from openmsi.kafka.records import to_fetched
 from openmsi.kafka.seam import Fetched
 from openmsi.kafka.settings import KafkaSettings, reader_config
 
+# Seconds for a record to come, and for the first answer of a broker.
 _TIMEOUT = 10.0
+_CONNECT_TIMEOUT = 4.5
 # So near ahead that reading on is cheaper than fetching anew.
 _NEAR = 100
 
@@ -47,6 +49,7 @@ class Reader:
             self._at = None
             error: KafkaError = exception.args[0]
             if is_unreachable(error):
+                self._client.poll(0)  # hears the reason, if there is one
                 error = self._trouble.blamed_for(error)
             raise to_error(error, self._what(error, topic)) from exception
         return None if found is None or found.offset() != offset else to_fetched(found)
@@ -58,7 +61,7 @@ class Reader:
         """Be at or shortly before `offset`; False when it is not in the partition."""
         here = self._at == (topic, partition)
         if not here or offset >= self._end:
-            first, self._end = watermarks(self._client, topic, partition, _TIMEOUT)
+            first, self._end = watermarks(self._client, topic, partition, _CONNECT_TIMEOUT)
             if not first <= offset < self._end:
                 return False
         if not here or not self._next <= offset < self._next + _NEAR:

@@ -163,7 +163,8 @@ class Journal:
                 self._write(positions, saved, now)
                 self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
             raise database_error(self.path, error) from error

@@ -153,9 +153,11 @@ class Receiver:
 
     def _turn(self) -> None:
         if self._blocked:
-            self._consumer.poll(1, 1.0)  # all is paused: this only keeps us in the group
+            # This only keeps us in the group, but a partition may come with a first record.
+            self._take_records(1, 1.0)
+            self._consumer.pause(list(self._assembler.positions()))
         else:
-            self._take_records()
+            self._take_records(self._batch, self._poll_seconds())
         if self._perform() and self._publish():
             self._look_for_stale()
             if (self._checkpoint() if self._is_checkpoint_due() else True) and self._blocked:
@@ -172,9 +174,12 @@ class Receiver:
             self._stale_due = now + STALE_CHECK_SECONDS
             self._effects.extend(self._assembler.stale(now, self._job.stale_after))
 
-    def _take_records(self) -> None:
-        wait = min(POLL_SECONDS, max(0.0, self._checkpoint_due - time.monotonic()) or POLL_SECONDS)
-        fetched = self._consumer.poll(self._batch, wait)
+    def _poll_seconds(self) -> float:
+        left = self._checkpoint_due - time.monotonic()
+        return min(POLL_SECONDS, left) if self._dirty and left > 0 else POLL_SECONDS
+
+    def _take_records(self, most: int, wait: float) -> None:
+        fetched = self._consumer.poll(most, wait)
         if not fetched:
             return
         now = self._heard = time.monotonic()
@@ -222,13 +227,15 @@ class Receiver:
         """Perform the effects in order. Returns False when one must wait."""
         while self._effects:
             try:
-                self._perform_one(self._effects[0])
+                more = self._perform_one(self._effects[0])
             except OSError as error:
                 return self._block(error)
             self._effects.popleft()
+            # What follows from an effect comes before what later records brought.
+            self._effects.extendleft(reversed(more))
         return True
 
-    def _perform_one(self, effect: Effect) -> None:
+    def _perform_one(self, effect: Effect) -> list[Effect]:
         if isinstance(effect, Write):
             self._spool.write(effect.version, effect.start, effect.data)
             self._unsynced_bytes += len(effect.data)
@@ -236,11 +243,12 @@ class Receiver:
             self._ready.append(effect.manifest)
         elif isinstance(effect, Verify):
             digest = self._spool.digest(effect.version, effect.algorithm)
-            self._effects.extend(self._assembler.verified(effect.version, digest))
+            return self._assembler.verified(effect.version, digest)
         elif isinstance(effect, Discard):
             self._spool.discard(effect.version)
         else:
             self._tell(effect)
+        return []
 
     def _tell(self, effect: Tell) -> None:
         if isinstance(effect.event, DeadLetter):

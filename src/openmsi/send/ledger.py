@@ -193,7 +193,8 @@ class Ledger:
                 self._db.executemany(_UPSERT, rows)
                 self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
             raise database_error(self.path, error) from error

@@ -6,6 +6,7 @@ in through queues that it empties in each turn.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -37,7 +38,7 @@ from openmsi.send.after import AfterSending
 from openmsi.send.files import Identity, open_to_read
 from openmsi.send.finder import Finder, Settled, shown
 from openmsi.send.job import SendJob, SendStats
-from openmsi.send.ledger import FAILED, IN_FLIGHT, SENT, Entry, Ledger, failed, in_flight, sent
+from openmsi.send.ledger import IN_FLIGHT, SENT, Entry, Ledger, failed, in_flight, sent
 from openmsi.send.outbox import OpenProducer, Outbox
 from openmsi.send.reading import Reading
 from openmsi.send.transfer import ABORT_INDEX, Progress, State, Transfer
@@ -229,10 +230,11 @@ class Sender:
     def _plan(self, native: str, identity: Identity, known: Entry | None) -> tuple[int, Progress]:
         """Where to go on, or a new version; the version left behind is aborted."""
         attempt = 0
-        if known is not None and known.state in (IN_FLIGHT, FAILED):
+        if known is not None:
             if known.state == IN_FLIGHT and known.describes(identity) and known.chunk_size:
                 return known.attempt, known.progress()
             self._abort_left_behind(known, "the file changed before it was sent completely")
+            # Also a content that was sent before, and comes back, is another version.
             attempt = known.attempt + 1
         version = self._ledger.new_version(native, identity, self._job.chunk_size, attempt)
         return attempt, Progress(version, self._job.chunk_size)
@@ -273,7 +275,7 @@ class Sender:
         self.finder.started(each.native)
         abort = each.settled(identity)
         if abort is not None:
-            self._outbox.send(abort, (each, ABORT_INDEX))
+            self._send_abort(abort, each)
         elif each not in self.reading:
             self.reading.append(each)
 
@@ -299,7 +301,7 @@ class Sender:
             self.stats.bytes_read += len(item.data)
             self._outbox.send(item, (each, item.index))
         elif item is not None:
-            self._outbox.send(item, (each, ABORT_INDEX))
+            self._send_abort(item, each)
         if each.unchanged_entry is not None:
             self._found_unchanged(each, each.unchanged_entry)
         elif each.transfer.state is State.READING:
@@ -310,6 +312,13 @@ class Sender:
             self._gave_up(each)
         each.close()
         return False
+
+    def _send_abort(self, abort: Abort, each: Reading) -> None:
+        # Noted first: after a crash, nothing may go on with a version that the topic calls off.
+        self._ledger.note(failed(each.native, each.identity, each.attempt, abort.reason))
+        with contextlib.suppress(DiskFull):  # noticed and waited for in `_keep_ledger`
+            self._ledger.flush()
+        self._outbox.send(abort, (each, ABORT_INDEX))
 
     def _found_unchanged(self, each: Reading, entry: Entry) -> None:
         self._ledger.note(entry)
@@ -346,7 +355,7 @@ class Sender:
         if abort is not None:
             if each in self.reading:
                 self.reading.remove(each)
-            self._outbox.send(abort, (each, ABORT_INDEX))
+            self._send_abort(abort, each)
         if transfer.state is State.SENT:
             self._sent(each)
         elif transfer.state is State.ABORTED:
@@ -391,14 +400,17 @@ class Sender:
         reason = "it was deleted before it was sent"
         if known is not None:
             self._abort_left_behind(known, reason)
-        self._ledger.note(failed(native, None, 0, reason))
+        self._ledger.note(failed(native, None, known.attempt if known else 0, reason))
         self.stats.failed += 1
         self._report(FileFailed(shown(native), reason))
 
     def _fail(
         self, native: str, reason: str, identity: Identity | None = None, attempt: int = 0
     ) -> None:
-        self._ledger.note(failed(native, identity, attempt, reason))
+        known = self._ledger.entry(native)
+        if known is None or known.state != IN_FLIGHT:  # that one can still be resumed
+            attempt = max(attempt, known.attempt if known else 0)
+            self._ledger.note(failed(native, identity, attempt, reason))
         if self.finder.failed(native):
             self.stats.failed += 1
             self._report(FileFailed(shown(native), reason, retry=not self._job.once))

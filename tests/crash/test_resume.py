@@ -1,0 +1,107 @@
+"""What was sent or received before a kill is not sent or received again, by bytes on the wire."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crash.checks import (
+    assert_equal_trees,
+    assert_nothing_left,
+    assert_status_and_verify,
+    read_topic,
+)
+from crash.harness import Scale, World
+from crash.programs import wait_until
+from crash.proxy import TO_BROKER, TO_CLIENT, Proxy
+from crash.tree import MB, random_file
+
+pytestmark = pytest.mark.crash
+
+MOST_AGAIN = 0.05
+# A small file at full speed would be through before its receiver's first checkpoint: one second.
+SHORT_RATE = 8 * MB
+
+
+@pytest.fixture
+def proxy(proxied: World) -> Proxy:
+    assert proxied.hub.proxy is not None
+    return proxied.hub.proxy
+
+
+def size_of(scale: Scale) -> int:
+    return scale.choose(2 * 2**30, 300 * MB)
+
+
+def test_a_killed_sender_sends_little_again(
+    proxied: World, proxy: Proxy, scale: Scale, closing: Callable[..., None]
+) -> None:
+    world, size = proxied, size_of(scale)
+    world.create_topic()
+    random_file(world.source / "large.bin", size, scale.seed)
+    sender = world.sender()
+    before = proxy.counts[TO_BROKER]
+    proxy.rate = 0.0 if scale.full else 4 * SHORT_RATE
+    sender.start()
+    wait_until(lambda: proxy.counts[TO_BROKER] - before > size / 2, 300, "half of it is sent")
+    sender.kill()
+    at_kill = proxy.counts[TO_BROKER] - before
+    assert at_kill < 0.9 * size, "it was not killed in the middle"
+    sender.start()
+    sender.until("sent", seconds=300, path="large.bin")
+    again = proxy.counts[TO_BROKER] - before - size
+    assert_status_and_verify(world)
+    sender.stop()
+    content = read_topic(world.hub.bootstrap, world.topic)
+    closing(
+        bytes=size,
+        killed_at=at_kill,
+        wire_bytes_again=again,
+        share=f"{again / size:.2%}",
+        record_bytes_again=content.repeated_bytes,
+        aborted=content.aborted,
+    )
+    assert content.aborted == 0
+    assert {len(each) for each in content.complete.values()} == {1}
+    assert again < MOST_AGAIN * size
+
+
+def test_a_killed_receiver_receives_little_again(
+    proxied: World, proxy: Proxy, scale: Scale, closing: Callable[..., None]
+) -> None:
+    world, size = proxied, size_of(scale)
+    world.create_topic()
+    random_file(world.source / "large.bin", size, scale.seed)
+    sender = world.sender().start()
+    sender.until("sent", seconds=300, path="large.bin")
+    sender.stop()
+    receiver = world.receiver()
+    proxy.rate = 0.0 if scale.full else SHORT_RATE
+    before = proxy.counts[TO_CLIENT]
+    receiver.start()
+    wait_until(lambda: spooled(world.target) > size / 2, 300, "half of it is received")
+    receiver.kill()
+    at_kill = spooled(world.target)
+    assert at_kill < 0.9 * size, "it was not killed in the middle"
+    time.sleep(1)  # what is in flight in the proxy
+    receiver.start()
+    receiver.until("rebuilt", seconds=300, path="large.bin")
+    again = proxy.counts[TO_CLIENT] - before - size
+    proxy.heal()
+    receiver.stop()
+    closing(bytes=size, killed_at=at_kill, wire_bytes_again=again, share=f"{again / size:.2%}")
+    assert_equal_trees(world.source, world.target)
+    assert_nothing_left(world)
+    assert again < MOST_AGAIN * size
+
+
+def spooled(target: Path) -> int:
+    """Bytes of unfinished files."""
+    spool = target / ".openmsi" / "spool"
+    try:
+        return sum(each.stat().st_size for each in spool.iterdir())
+    except FileNotFoundError:
+        return 0
