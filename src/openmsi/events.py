@@ -56,6 +56,12 @@ class FileFailed(Event, frozen=True, tag="failed"):
     retry: bool = False
 
 
+class FileVanished(Event, frozen=True, tag="vanished"):
+    """The file was there and is gone before it was settled: renamed, or deleted by its writer."""
+
+    path: str
+
+
 class FileSkipped(Event, frozen=True, tag="skipped"):
     """The file is not sent on purpose: a symbolic link, a device."""
 

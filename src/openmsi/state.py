@@ -30,6 +30,8 @@ else:
 log = logging.getLogger(__name__)
 
 _FULL = {28, 122, 112}  # ENOSPC, EDQUOT, and Windows' ERROR_DISK_FULL
+# What SQLite says of a file that is no database, or none that it understands.
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 
 
 def default_state_dir() -> Path:
@@ -95,9 +97,10 @@ def hold(path: Path, doing: str) -> Iterator[None]:
             raise _in_use(path, doing)
         me = {"pid": os.getpid(), "host": socket.gethostname(), "doing": doing, "at": time.time()}
         # The holder's name lies behind the locked byte, so that others can read it on Windows.
-        os.ftruncate(handle, 0)
-        os.lseek(handle, 1, os.SEEK_SET)
-        os.write(handle, json.dumps(me).encode())
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without the name
+            os.ftruncate(handle, 0)
+            os.lseek(handle, 1, os.SEEK_SET)
+            os.write(handle, json.dumps(me).encode())
         yield
     finally:
         os.close(handle)
@@ -151,14 +154,15 @@ def open_database(path: Path, schema: str, form: int, set_aside: list[str]) -> s
     about it is added to `set_aside`.
 
     Raises:
-        LocalDiskError: the directory cannot be used.
+        LocalDiskError: the directory or the file cannot be used now.
     """
     make_directory(path.parent)
     try:
         return _open(path, schema, form)
-    except (sqlite3.DatabaseError, _OtherForm) as error:
-        if isinstance(error, sqlite3.OperationalError) and not path.exists():
-            raise LocalDiskError(str(path), str(error), "Choose another --state-dir.") from error
+    except (sqlite3.Error, _OtherForm) as error:
+        # A full or broken disk, or a file in use, says nothing about what the file holds.
+        if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF not in _DAMAGED:
+            raise database_error(path, error) from error
         reason = str(error)
     aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.bad")
     for suffix in ("", "-wal", "-shm"):

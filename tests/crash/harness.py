@@ -61,6 +61,7 @@ class World:
         self.logs.mkdir()
         self.programs: list[Program] = []
         self.topic_made = False
+        self.states: dict[str, Path] = {}  # of programs whose state lies elsewhere
 
     def __enter__(self) -> World:
         return self
@@ -105,7 +106,9 @@ class World:
     def program(self, name: str, verb: str, *arguments: str | Path) -> Program:
         """A program with a state directory of its own."""
         named = [verb, *map(str, arguments), "--topic", self.topic, "--json"]
-        if "--state-dir" not in named:
+        if "--state-dir" in named:
+            self.states[name] = Path(named[named.index("--state-dir") + 1])
+        else:
             named += ["--state-dir", str(self.state_of(name))]
         program = Program(name, named, self.logs, self.environment)
         self.programs.append(program)
@@ -119,7 +122,7 @@ class World:
         return self.program(name, "download", target, *options)
 
     def state_of(self, name: str) -> Path:
-        return self.directory / f"state-{name}"
+        return self.states.get(name) or self.directory / f"state-{name}"
 
     def run(self, verb: str, *arguments: str | Path, state: str = "") -> tuple[int, str, str]:
         """A command to its end."""

@@ -136,7 +136,8 @@ def published_twice(members: list[Program]) -> tuple[list[str], list[str]]:
     for member in members:
         for told in member.told("rebuilt"):
             times[told.event["version"]].append((told.at, member, told.run))
-    excused, wrong = [], []
+    excused: list[str] = []
+    wrong: list[str] = []
     for version, published in times.items():
         for at, member, run in sorted(published, key=lambda each: each[0])[:-1]:
             killed = member.killed_at.get(run)

@@ -24,6 +24,9 @@ pytestmark = pytest.mark.crash
 MOST_AGAIN = 0.05
 # A small file at full speed would be through before its receiver's first checkpoint: one second.
 SHORT_RATE = 8 * MB
+# A second of that, an answer of the broker (8 MiB) and what the sockets hold is lost with any
+# kill, also in the middle of a file of which this is more than the share above.
+SHORT_AGAIN = 32 * MB
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def proxy(proxied: World) -> Proxy:
 
 
 def size_of(scale: Scale) -> int:
-    return scale.choose(2 * 2**30, 300 * MB)
+    return scale.choose(2 * 2**30, 200 * MB)
 
 
 def test_a_killed_sender_sends_little_again(
@@ -66,7 +69,7 @@ def test_a_killed_sender_sends_little_again(
     )
     assert content.aborted == 0
     assert {len(each) for each in content.complete.values()} == {1}
-    assert again < MOST_AGAIN * size
+    assert again < (MOST_AGAIN * size if scale.full else SHORT_AGAIN)
 
 
 def test_a_killed_receiver_receives_little_again(
@@ -95,7 +98,7 @@ def test_a_killed_receiver_receives_little_again(
     closing(bytes=size, killed_at=at_kill, wire_bytes_again=again, share=f"{again / size:.2%}")
     assert_equal_trees(world.source, world.target)
     assert_nothing_left(world)
-    assert again < MOST_AGAIN * size
+    assert again < (MOST_AGAIN * size if scale.full else SHORT_AGAIN)
 
 
 def spooled(target: Path) -> int:

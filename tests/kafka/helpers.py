@@ -312,7 +312,7 @@ class Foreign(NamedTuple):
 
 
 def random_file(path: Path, size: int, seed: int = 1) -> Path:
-    """A file of `size` bytes that no compression makes smaller and no two MiB of which are equal."""
+    """A file of `size` bytes that does not compress, and no two MiB of which are equal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     generator = random.Random(seed)
     block = generator.randbytes(MIB)

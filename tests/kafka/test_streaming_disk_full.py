@@ -87,6 +87,52 @@ def test_a_state_directory_that_gets_full_does_not_lose_anything(lab: Lab, tmp_p
     assert_same_tree(lab.source, lab.target)
 
 
+def test_a_full_state_directory_at_the_start_is_said_and_nothing_is_forgotten(
+    lab: Lab, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "state", MIB):
+        (lab.source / "first").write_text("first")
+        lab.upload().wait()
+        lab.download_to_end()
+        ballast = tmp_path / "state" / "ballast"
+        fill(ballast)
+        for program in (lab.upload(), lab.download("--until-end")):
+            program.wait(15, code=None)
+            assert program.process.returncode in (0, 7), program.stderr
+            assert "full" in program.stderr or program.process.returncode == 0
+            assert "Traceback" not in program.stderr
+        assert list((tmp_path / "state").rglob("*.bad")) == []
+        ballast.unlink()
+        assert lab.upload().wait().events("sent") == []
+        assert lab.download_to_end().events("rebuilt") == []
+
+
+def test_a_full_state_directory_of_a_receiver_is_waited_for(lab: Lab, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "state", MIB):
+        receiver = lab.download()
+        (lab.source / "first").write_text("first")
+        sender_state = ("--state-dir", tmp_path / "sender")
+        lab.upload(lab.source, *sender_state).wait()
+        receiver.until("rebuilt", path="first")
+        time.sleep(1.5)  # the checkpoint after it
+        ballast = tmp_path / "state" / "ballast"
+        fill(ballast)
+        for number in range(300):
+            (lab.source / f"{number:03} {'x' * 200}").write_text("x")
+        lab.upload(lab.source, *sender_state).wait()
+        waiting = receiver.until("waiting")
+        assert "full" in waiting["reason"]
+        time.sleep(2)
+        assert receiver.process.poll() is None
+        assert len(receiver.events("waiting")) == 1, "it is said once"
+        ballast.unlink()
+        receiver.until("resumed")
+        receiver.until("rebuilt", 301)
+        receiver.stop()
+        assert lab.download_to_end().events("rebuilt") == []
+    assert_same_tree(lab.source, lab.target)
+
+
 def fill(path: Path) -> None:
     with open(path, "wb", buffering=0) as file:
         for size in (65536, 4096, 512):

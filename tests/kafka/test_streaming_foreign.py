@@ -1,4 +1,4 @@
-"""Records in the topic that are not ours, or not right: each a dead letter, and the rest goes on."""
+"""Records that are not ours, or not right: each is a dead letter, and the rest goes on."""
 
 from __future__ import annotations
 

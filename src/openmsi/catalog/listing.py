@@ -28,10 +28,20 @@ def current_versions(consumer: Consumer, topic: str) -> dict[Path, Manifest]:
     """
     listing = _Listing(consumer, topic)
     consumer.subscribe(listing)
-    while not listing.complete():
-        for each in consumer.poll(200, 0.2):
+    quiet = 0
+    # Nothing may come although the end is not reached: the last may be records that are never
+    # shown, such as a transaction's marker.
+    while not listing.complete() and quiet < QUIET_POLLS:
+        fetched = consumer.poll(200, 0.2)
+        quiet = 0 if fetched or not listing.assigned_once else quiet + 1
+        for each in fetched:
             listing.take(each)
+    if quiet:
+        listing.ask_again()
     return listing.current
+
+
+QUIET_POLLS = 75  # of 0.2 s each
 
 
 class _Listing:
@@ -57,6 +67,15 @@ class _Listing:
     def lost(self, partitions: Collection[int]) -> None:
         for partition in partitions:
             del self._positions[partition]
+
+    @property
+    def assigned_once(self) -> bool:
+        return self._ends is not None
+
+    def ask_again(self) -> None:
+        """Raises OpenMSIError when it was quiet because the broker does not answer."""
+        for partition in self._positions:
+            self._consumer.offsets(partition)
 
     def complete(self) -> bool:
         if self._ends is None:

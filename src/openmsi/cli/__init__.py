@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
+import warnings
 from typing import Annotated
 
 import typer
@@ -60,6 +62,12 @@ app.add_typer(broker.app, name="broker")
 
 def main() -> None:
     """The console script: every error becomes a message and a documented exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # File names know no locale: they are written as UTF-8, whatever a pipe pretends to be.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    # watchdog says so when directories appear while it looks; the scan finds them all the same.
+    warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
     try:
         app()  # exits by itself, also after a usage error
     except OpenMSIError as error:

@@ -32,7 +32,12 @@ from openmsi.state import hold
 
 app = typer.Typer(no_args_is_help=True, help="What a download could not rebuild, and why.")
 
-Destination = Annotated[Path, typer.Argument(metavar="DIR", show_default=False)]
+Destination = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", help="The directory given to openmsi download.", show_default=False
+    ),
+]
 
 
 class Kept(msgspec.Struct, frozen=True):

@@ -338,7 +338,7 @@ class _Show:
         table.add_column("file", overflow="fold")
         table.add_column("size", justify="right", no_wrap=True)
         table.add_column(since, justify="right")
-        table.add_column("digest and mtime equal")
+        table.add_column("digest equal")
         wrong = [each for each in outcomes if not each.equal]
         right = [each for each in outcomes if each.equal]
         for each in (*wrong, *right[:MAX_ROWS]):

@@ -20,12 +20,13 @@ from openmsi.cli.options import (
     StopOnSignal,
     Topic,
     kafka_settings,
+    real_directory,
     state_directory,
 )
 from openmsi.cli.sending import describe_topic
 from openmsi.cli.show import Doing, Rate, shown
 from openmsi.errors import SomeFailed, TopicRemade
-from openmsi.events import Notice, ReceiveSummary, Report, Started
+from openmsi.events import Notice, ReceiveSummary, Report
 from openmsi.kafka import KafkaSettings, open_consumer
 from openmsi.receive.journal import Journal, journal_path, own_group
 from openmsi.receive.receiver import ReceiveJob, Receiver
@@ -34,7 +35,12 @@ from openmsi.state import hold
 
 
 def download(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="Where the files are rebuilt; made if need be.", show_default=False
+        ),
+    ],
     topic: Topic,
     group: Annotated[
         str,
@@ -87,7 +93,7 @@ class DownloadOptions(msgspec.Struct, frozen=True):
 
 def run(directory: Path, what: DownloadOptions, as_json: bool) -> None:
     """Raises SomeFailed when, at the end, something could not be rebuilt."""
-    sink = DirectorySink(directory)
+    sink = DirectorySink(real_directory(directory))
     stop = StopOnSignal()
     progress = _Progress()
     with shown(as_json, progress) as report:
@@ -126,7 +132,6 @@ def _receive(
                 ReceiveJob(info, group, what.until_end), opener, sink, journal, report
             )
             progress.receiver = receiver
-            report(Started(str(sink.root), what.topic, group))
             return receiver.run(stop)
         finally:
             journal.close()

@@ -133,7 +133,22 @@ def existing_directory(path: Path) -> Path:
     if not path.is_dir():
         why = "it is a file, but a directory is needed" if path.exists() else "there is none"
         raise LocalDiskError(str(path), why, "Name an existing directory.")
-    return Path(os.path.realpath(path))
+    return real_directory(path)
+
+
+def real_directory(path: Path) -> Path:
+    """`path`, absolute and without links.
+
+    Raises:
+        LocalDiskError: its name cannot be written down.
+    """
+    real = os.path.realpath(path)
+    try:
+        real.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(real).decode(errors="replace")
+        raise LocalDiskError(shown, "its name is not valid UTF-8", "Rename it.") from None
+    return Path(real)
 
 
 class StopOnSignal:

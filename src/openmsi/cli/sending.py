@@ -17,7 +17,7 @@ from openmsi.catalog import Place, current_versions, digest_in_topic
 from openmsi.cli.options import Stop
 from openmsi.cli.show import Doing, Rate
 from openmsi.errors import RecordRejected, TopicRemade, UsageError
-from openmsi.events import Notice, Report, SendSummary, Started
+from openmsi.events import Notice, Report, SendSummary
 from openmsi.kafka import (
     Admin,
     KafkaSettings,
@@ -104,8 +104,6 @@ def send(
             with _after_sending(job, options) as after:
                 sender = Sender(job, ledger, opener, report, after)
                 started(sender)
-                if not job.once:
-                    report(Started(str(job.root), job.topic.name))
                 return sender.run(stop)
         finally:
             ledger.close()

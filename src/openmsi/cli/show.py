@@ -41,6 +41,8 @@ def sentence(event: Event) -> str:
         case events.FileFailed():
             more = "; it will be tried again" if event.retry else ""
             return f"failed    {event.path}: {_one_line(event.reason)}{more}"
+        case events.FileVanished():
+            return f"vanished  {event.path}: it was gone before it was settled"
         case events.FileSkipped():
             return f"skipped   {event.path}: {event.reason}"
         case events.FileChanged():

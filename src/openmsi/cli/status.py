@@ -16,7 +16,16 @@ from openmsi.cli.show import clean
 from openmsi.errors import LocalDiskError
 from openmsi.send.files import identity_of
 from openmsi.send.filters import Filter
-from openmsi.send.ledger import BASELINE, FAILED, IN_FLIGHT, SENT, Entry, LedgerView, ledgers_of
+from openmsi.send.ledger import (
+    BASELINE,
+    FAILED,
+    GONE,
+    IN_FLIGHT,
+    SENT,
+    Entry,
+    LedgerView,
+    ledgers_of,
+)
 from openmsi.send.scan import Found, scan
 from openmsi.state import holder_of
 
@@ -24,8 +33,8 @@ MOST_NAMED = 20
 
 
 class FileStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One file: `state` is sent, in-flight, waiting, failed or left (there before --new-only).
-    `at` is seconds since 1970 of its last change of state: for a sent file, when the last record
+    """One file: `state` is sent, in-flight, waiting, failed, gone (deleted before all of it was
+    sent) or left (there before --new-only). `at` is seconds since 1970 of its last change of state: for a sent file, when the last record
     was acknowledged."""
 
     path: str
@@ -51,11 +60,17 @@ class DirectoryStatus(msgspec.Struct, frozen=True):
     in_flight: int
     waiting: int
     failed: int
+    gone: int  # deleted before all of it was sent
     files: list[FileStatus]  # those that are not sent yet
 
 
 def status(
-    path: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="The watched directory, or one file of it.", show_default=False
+        ),
+    ],
     state_dir: StateDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object for programs.")] = False,
     debug: Debug = False,
@@ -123,6 +138,7 @@ def directory_status(view: LedgerView) -> DirectoryStatus:
         counts.get(IN_FLIGHT, 0),
         len(waiting),
         counts.get(FAILED, 0),
+        counts.get(GONE, 0),
         entries + waiting,
     )
 
@@ -153,6 +169,8 @@ def _described(found: DirectoryStatus) -> str:
         f"  waiting    {found.waiting}",
         f"  failed     {found.failed}",
     ]
+    if found.gone:
+        lines.append(f"  gone       {found.gone}, deleted before all of it was sent")
     for each in found.files[:MOST_NAMED]:
         reason = f": {each.reason}" if each.reason else ""
         lines.append(f"    {each.state:<10} {clean(each.path)}{reason}")

@@ -23,6 +23,7 @@ from openmsi.cli.options import (
     StopOnSignal,
     Topic,
     kafka_settings,
+    real_directory,
     state_directory,
 )
 from openmsi.cli.sending import (
@@ -119,9 +120,9 @@ def by_root(paths: list[Path]) -> dict[Path, frozenset[str] | None]:
     single: dict[Path, set[str]] = {}
     for path in paths:
         if path.is_dir():
-            whole[Path(os.path.realpath(path))] = None
+            whole[real_directory(path)] = None
         elif os.path.lexists(path):
-            parent = Path(os.path.realpath(path.parent))
+            parent = real_directory(path.parent)
             single.setdefault(parent, set()).add(path.name)
         else:
             raise LocalDiskError(str(path), "there is no such file or directory")

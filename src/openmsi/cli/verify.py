@@ -60,7 +60,12 @@ class VerifySummary(msgspec.Struct, frozen=True, tag_field="event", tag="summary
 
 
 def verify(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", help="The directory whose files were sent.", show_default=False
+        ),
+    ],
     topic: Topic,
     deep: Annotated[
         bool,

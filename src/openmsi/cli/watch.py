@@ -41,7 +41,9 @@ from openmsi.send.job import SendJob, fit_chunk_size
 
 
 def watch(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False)],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The directory to watch.", show_default=False)
+    ],
     topic: Topic,
     new_only: Annotated[
         bool, typer.Option("--new-only", help="Leave alone what is there at the first start.")

@@ -184,11 +184,12 @@ def _fields(value: bytes) -> _Fields:
 def _path(subdir: str, filename: str, append: str) -> Path:
     if len(subdir) + len(filename) + len(append) > MAX_PATH_BYTES:  # before work that is not linear
         raise RecordRejected("bad-path", f"its names have more than {MAX_PATH_BYTES} characters")
-    stem, dot, suffix = filename.rpartition(".")
+    whole = filename if subdir in ("", ".") else f"{subdir}/{filename}"
+    directory, slash, name = whole.rpartition("/")
+    stem, dot, suffix = name.rpartition(".")
     if not stem or not suffix:  # "data", ".data" and "data." have no suffix
-        stem, dot, suffix = filename, "", ""
-    name = f"{stem}{append}{dot}{suffix}"
-    return to_path(name if subdir in ("", ".") else f"{subdir}/{name}")
+        stem, dot, suffix = name, "", ""
+    return to_path(f"{directory}{slash}{stem}{append}{dot}{suffix}")
 
 
 def _mtime_ns(seconds: float) -> int | None:
@@ -206,9 +207,10 @@ def _check_sizes(chunk: LegacyChunk) -> None:
         raise RecordRejected("bad-size", f"{chunk.chunks} chunks are not 1 to {MAX_CHUNKS}")
     if not 1 <= number <= chunk.chunks:
         raise RecordRejected("bad-size", f"it is chunk {number} of {chunk.chunks}")
-    if chunk.start < 0 or end > MAX_SIZE:
-        raise RecordRejected("bad-size", f"it ends at {end}, after the limit {MAX_SIZE}, or starts"
-                             f" at {chunk.start}")
+    if chunk.start < 0:
+        raise RecordRejected("bad-size", f"it starts at {chunk.start}")
+    if end > MAX_SIZE:
+        raise RecordRejected("bad-size", f"it ends at {end}, after the limit {MAX_SIZE}")
     if chunk.chunks == 1 and chunk.start != 0:
         raise RecordRejected("bad-size", f"the only chunk starts at {chunk.start}, not at 0")
     if chunk.chunks > 1 and not chunk.data:

@@ -26,6 +26,7 @@ from openmsi.events import (
     Notice,
     ReceiveSummary,
     Report,
+    Started,
     Waits,
 )
 from openmsi.kafka.seam import Consumer, Fetched, TopicInfo
@@ -55,8 +56,7 @@ POLL_SECONDS = 0.1
 BATCH_BYTES = 16 * 2**20
 MIN_BATCH, MAX_BATCH = 16, 1000
 BEGINNING = -2
-# The end of a topic may be a record that is never shown to us, such as a transaction's marker.
-QUIET_END_SECONDS = 5.0
+QUIET_END_SECONDS, QUIET_ANSWERS = 5.0, 3
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EAGAIN}
 
 
@@ -66,12 +66,14 @@ class ReceiveJob(msgspec.Struct, frozen=True):
     Args:
         until_end: stop where the topic ended when its partitions were assigned.
         stale_after: seconds after which an unfinished version holds nothing back any more.
+        destination: where the files go, for those who are told.
     """
 
     topic: TopicInfo
     group: str
     until_end: bool = False
     stale_after: float = 86_400.0
+    destination: str = ""
 
 
 class ReceiveStats(msgspec.Struct):
@@ -121,6 +123,7 @@ class Receiver:
         self._ends: dict[int, int] = {}
         self._assigned = False
         self._heard = 0.0
+        self._quiet_answers = 0
         self._batch = MAX_BATCH
 
     # -- the loop --------------------------------------------------------------------------
@@ -183,6 +186,7 @@ class Receiver:
         if not fetched:
             return
         now = self._heard = time.monotonic()
+        self._quiet_answers = 0
         size = 0
         for each in fetched:
             position = self._assembler.position(each.partition)
@@ -208,12 +212,30 @@ class Receiver:
         self._effects.extend(effects)
 
     def _at_end(self) -> bool:
-        if not self._job.until_end or not self._assigned or self._effects or self._ready:
+        busy = self._effects or self._ready or self._blocked
+        if not self._job.until_end or not self._assigned or busy:
             return False
         points = self._assembler.positions()
-        if all(points[each] >= end for each, end in self._ends.items() if each in points):
-            return True
-        return not self._blocked and time.monotonic() - self._heard > QUIET_END_SECONDS
+        short = [each for each, end in self._ends.items() if points.get(each, end) < end]
+        return not short or self._is_quiet_end(short)
+
+    def _is_quiet_end(self, short: list[int]) -> bool:
+        """The end of a topic may be a record that is never shown to us, such as a transaction's
+        marker: then nothing comes, again and again, although the broker answers."""
+        now = time.monotonic()
+        if now - self._heard < QUIET_END_SECONDS:
+            return False
+        self._heard = now
+        try:
+            for partition in short:
+                self._consumer.offsets(partition)
+        except OpenMSIError as error:
+            if not error.retriable:
+                raise
+            self._quiet_answers = 0
+            return False
+        self._quiet_answers += 1
+        return self._quiet_answers >= QUIET_ANSWERS
 
     def _close(self) -> None:
         try:
@@ -341,6 +363,8 @@ class Receiver:
     # -- partitions come and go, told by the consumer --------------------------------------
 
     def assigned(self, points: Mapping[int, SafePoint]) -> Mapping[int, int]:
+        if not self._assigned and self._job.group:
+            self._report(Started(self._job.destination, self._job.topic.name, self._job.group))
         self._assigned = True
         self._heard = time.monotonic()
         starts = {}

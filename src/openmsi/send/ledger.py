@@ -24,6 +24,7 @@ from openmsi.state import database_error, open_database, state_file
 
 FORM = 1
 SENT, IN_FLIGHT, FAILED, BASELINE = "sent", "in-flight", "failed", "baseline"
+GONE = "gone"  # deleted before all of it was sent
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;

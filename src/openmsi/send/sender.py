@@ -14,6 +14,8 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from openmsi.errors import (
     DiskFull,
     NotAuthorized,
@@ -29,8 +31,10 @@ from openmsi.events import (
     FileKept,
     FileMoved,
     FileSent,
+    FileVanished,
     Report,
     SendSummary,
+    Started,
     Waits,
 )
 from openmsi.protocol import Abort, Chunk, Opening, Path, VersionId, to_path
@@ -38,7 +42,7 @@ from openmsi.send.after import AfterSending
 from openmsi.send.files import Identity, open_to_read
 from openmsi.send.finder import Finder, Settled, shown
 from openmsi.send.job import SendJob, SendStats
-from openmsi.send.ledger import IN_FLIGHT, SENT, Entry, Ledger, failed, in_flight, sent
+from openmsi.send.ledger import GONE, IN_FLIGHT, SENT, Entry, Ledger, failed, in_flight, sent
 from openmsi.send.outbox import OpenProducer, Outbox
 from openmsi.send.reading import Reading
 from openmsi.send.transfer import ABORT_INDEX, Progress, State, Transfer
@@ -100,6 +104,8 @@ class Sender:
         began = time.monotonic()
         try:
             self.finder.begin()
+            if not self._job.once:
+                self._report(Started(shown(str(self._job.root)), self._job.topic.name))
             for entry in self._ledger.in_state(IN_FLIGHT):
                 if self._job.only is None or entry.native in self._job.only:
                     self.finder.again(entry.native, 0.0)
@@ -394,15 +400,19 @@ class Sender:
         self._report(FileChanged(shown(each.native), reason))
 
     def _vanished(self, native: str) -> None:
+        """It is gone: never sent, or in the middle. A file that was sent may go as it likes."""
         known = self._ledger.entry(native)
-        if known is not None and known.state == SENT:
+        if known is not None and known.state in (SENT, GONE):
             return
         reason = "it was deleted before it was sent"
         if known is not None:
             self._abort_left_behind(known, reason)
-        self._ledger.note(failed(native, None, known.attempt if known else 0, reason))
-        self.stats.failed += 1
-        self._report(FileFailed(shown(native), reason))
+            self._ledger.note(replace(known, state=GONE, reason=reason))
+        if self._job.once or (known is not None and known.state == IN_FLIGHT):
+            self.stats.failed += 1
+            self._report(FileFailed(shown(native), reason))
+        else:
+            self._report(FileVanished(shown(native)))
 
     def _fail(
         self, native: str, reason: str, identity: Identity | None = None, attempt: int = 0

@@ -170,7 +170,10 @@ class Transfer:
         return Chunk(self.path, self.version, index, start, data, opening, closing)
 
     def give_up(self, reason: str) -> Abort | None:
-        """Stop here. Returns the abort to produce, if any record may be in the topic."""
+        """Stop here. Returns the abort to produce, if any record may be in the topic and none was
+        produced yet."""
+        if self._stopping:
+            return None
         self._reason = reason
         if self._next_index == 0 and self._resumed.index == 0:
             self.state = State.ABORTED

@@ -103,6 +103,7 @@ class Watcher(FileSystemEventHandler):
 
     def _native(self, path: str) -> str | None:
         """Relative to the root, POSIX; None for what left the tree."""
-        if not path or not path.startswith(self._root):
-            return None
-        return path[len(self._root) :].lstrip(os.sep).replace(os.sep, "/")
+        if path == self._root:
+            return ""
+        start = os.path.join(self._root, "")
+        return path[len(start) :].replace(os.sep, "/") if path.startswith(start) else None

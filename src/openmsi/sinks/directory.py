@@ -43,6 +43,13 @@ class DirectorySink:
         names = manifest.path.split("/")
         if sys.platform == "win32":
             _check_windows_names(names)
+        try:
+            self._place(manifest, names, spooled)
+        except FileNotFoundError:
+            self._checked.clear()  # somebody took a directory away that was there a moment ago
+            self._place(manifest, names, spooled)
+
+    def _place(self, manifest: Manifest, names: list[str], spooled: Path) -> None:
         parent = self._parent(names[:-1])
         target = os.path.join(parent, names[-1])
         if os.path.isdir(target) and not os.path.islink(target):

@@ -1,9 +1,10 @@
-"""Configuration files -> validated settings."""
+"""Client configurations: one librdkafka setting a line."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from openmsi.config.text import read_text
 from openmsi.errors import ConfigError
 
 
@@ -15,12 +16,11 @@ def read_client_config(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: the file cannot be read, or a line is not a setting; it is named.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or str(error), "Name another file.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), "it is not UTF-8 text", "Save it as UTF-8.") from error
+    return parse_client_config(read_text(path), str(path))
+
+
+def parse_client_config(text: str, shown: str) -> dict[str, str]:
+    """As `read_client_config`; `shown` is the file's name in messages."""
     settings: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
@@ -28,7 +28,7 @@ def read_client_config(path: Path) -> dict[str, str]:
             continue
         name, equals, value = line.partition("=")
         if not equals or not name.strip():
-            where = f"{path}, line {number}"
+            where = f"{shown}, line {number}"
             raise ConfigError(where, "it is not NAME=VALUE", "Write it as security.protocol=SSL.")
         settings[name.strip()] = value.strip()
     return settings
