@@ -27,7 +27,7 @@ from openmsi.kafka import (
 from openmsi.protocol import Record, SafePoint, VersionId
 from openmsi.testing import MemoryBroker
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def no_notice(error: OpenMSIError | None) -> None:

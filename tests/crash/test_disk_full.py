@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -41,9 +42,11 @@ class SmallDisk:
 
     def fill(self, spare: int) -> None:
         """Leave only `spare` bytes free."""
-        found = os.statvfs(self.directory)
-        with open(self._filler, "ab") as file:
-            file.write(bytes(max(0, found.f_bavail * found.f_frsize - spare)))
+        with open(self._filler, "ab", buffering=0) as file:
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(64 * 1024))
+            file.truncate(max(0, file.tell() - spare))
 
     def free(self) -> None:
         self._filler.unlink()

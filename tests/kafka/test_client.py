@@ -40,7 +40,7 @@ from openmsi.protocol import Record, SafePoint
 
 psutil = pytest.importorskip("psutil")
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 NOWHERE = "127.0.0.1:1"
 Notices = list[OpenMSIError | None]
 

@@ -34,8 +34,8 @@ MOST_NAMED = 20
 
 class FileStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """One file: `state` is sent, in-flight, waiting, failed, gone (deleted before all of it was
-    sent) or left (there before --new-only). `at` is seconds since 1970 of its last change of state: for a sent file, when the last record
-    was acknowledged."""
+    sent) or left (there before --new-only). `at` is seconds since 1970 of its last change of
+    state: for a sent file, when its last record was acknowledged."""
 
     path: str
     state: str
