@@ -4,68 +4,33 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
-from typing import Protocol
 
 import pytest
-
-from openmsi.errors import OpenMSIError, RecordTooLarge, TopicError
-from openmsi.kafka import (
-    Admin,
-    Consumer,
-    Delivery,
-    Fetched,
-    KafkaSettings,
-    Producer,
-    TopicInfo,
-    open_admin,
-    open_consumer,
-    open_producer,
-    partition_of,
+from kafkas import (
+    BOTH,
+    PATIENCE,
+    Broker,
+    Member,
+    RealBroker,
+    either,
+    numbered,
+    poll_until,
+    send,
+    settled,
+    spread,
 )
-from openmsi.protocol import Record, SafePoint, VersionId
-from openmsi.testing import MemoryBroker
 
-PATIENCE = 60.0
-
-
-def no_notice(error: OpenMSIError | None) -> None:
-    raise AssertionError(f"unexpected notice: {error}")
+from openmsi.errors import RecordTooLarge, TopicError
+from openmsi.kafka import TopicInfo, partition_of
+from openmsi.protocol import Record, SafePoint
 
 
-class Broker(Protocol):
-    """What the tests need of either Kafka."""
-
-    def admin(self) -> Admin: ...
-    def producer(self, topic: str) -> Producer: ...
-    def consumer(self, topic: str, group: str) -> Consumer: ...
-
-
-class RealBroker:
-    def __init__(self, bootstrap: str) -> None:
-        # Members hear of a rebalance with a heartbeat: more of them, less waiting.
-        self._settings = KafkaSettings(bootstrap, {"heartbeat.interval.ms": 500})
-        self._admin = open_admin(self._settings)
-
-    def admin(self) -> Admin:
-        return self._admin
-
-    def producer(self, topic: str) -> Producer:
-        return open_producer(self._settings, self._admin.describe_topic(topic), no_notice)
-
-    def consumer(self, topic: str, group: str) -> Consumer:
-        return open_consumer(self._settings, topic, group, no_notice)
-
-
-@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.kafka)])
+@pytest.fixture(params=BOTH)
 def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    if request.param == "memory":
-        yield MemoryBroker()
-        return
-    real = RealBroker(request.getfixturevalue("kafka_bootstrap"))
-    yield real
-    real.admin().close()
+    with either(request) as broker:
+        yield broker
 
 
 @pytest.fixture
@@ -73,80 +38,6 @@ def topic(broker: Broker, topic_name: str) -> Iterator[TopicInfo]:
     """A new topic of three partitions."""
     yield broker.admin().create_topic(topic_name, 3, {})
     broker.admin().delete_topic(topic_name)
-
-
-class Member:
-    """A member of a group that starts where it is told and remembers what it was told."""
-
-    def __init__(self, consumer: Consumer, start: Callable[[SafePoint], int] | None = None) -> None:
-        self.consumer = consumer
-        self.points: dict[int, SafePoint] = {}
-        self.owned: set[int] = set()
-        self.got: list[Fetched] = []
-        self.commit_on_revoke: dict[int, SafePoint] = {}
-        self._start = start or (lambda point: point.offset if point.offset >= 0 else -2)
-        consumer.subscribe(self)
-
-    def assigned(self, points: Mapping[int, SafePoint]) -> Mapping[int, int]:
-        self.points |= points
-        self.owned |= set(points)
-        return {partition: self._start(point) for partition, point in points.items()}
-
-    def revoked(self, partitions: Collection[int]) -> None:
-        last = {each: self.commit_on_revoke[each] for each in partitions if self.commit_on_revoke}
-        self.consumer.commit(last)
-        self.owned -= set(partitions)
-
-    def lost(self, partitions: Collection[int]) -> None:
-        self.owned -= set(partitions)
-
-    def poll(self, max_records: int = 100) -> None:
-        found = self.consumer.poll(max_records, 0.05)
-        assert len(found) <= max_records
-        self.got += found
-
-    def close(self) -> None:
-        self.consumer.close()
-
-
-def poll_until(condition: Callable[[], bool], *members: Member) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        for each in members:
-            each.poll()
-
-
-def settled(producer: Producer, count: int) -> list[Delivery]:
-    """The next `count` deliveries, and no more."""
-    deadline = time.monotonic() + PATIENCE
-    found: list[Delivery] = []
-    while len(found) < count:
-        assert time.monotonic() < deadline, f"only {len(found)} of {count} came back"
-        found += producer.poll(0.1)
-    assert producer.poll(0.05) == []
-    assert len(found) == count
-    return found
-
-
-def send(broker: Broker, topic: str, *records: Record) -> list[Delivery]:
-    """Send all; the deliveries in the order of `records`."""
-    with closing(broker.producer(topic)) as producer:
-        for token, record in enumerate(records):
-            assert producer.produce(record, token)
-        return sorted(settled(producer, len(records)), key=lambda each: str(each.token).zfill(9))
-
-
-def numbered(key: bytes | None, count: int) -> list[Record]:
-    return [Record(key, b"%d" % number, []) for number in range(count)]
-
-
-def spread(count: int) -> list[Record]:
-    """`count` records for each of three partitions."""
-    keys: dict[int, bytes] = {}
-    for number in range(100):
-        keys[partition_of(b"%d" % number, 3)] = b"%d" % number
-    return [each for key in keys.values() for each in numbered(key, count)]
 
 
 # -- topics --------------------------------------------------------------------------------
@@ -382,103 +273,3 @@ def test_reading_where_there_is_no_partition_says_so(broker: Broker, topic: Topi
         broker.admin().read(topic.name, 99, 0)
     with pytest.raises(TopicError):
         broker.admin().read(topic.name + "-unknown", 0, 0)
-
-
-# -- groups --------------------------------------------------------------------------------
-
-
-def test_what_one_member_commits_the_next_one_sees(broker: Broker, topic: TopicInfo) -> None:
-    send(broker, topic.name, *spread(30))
-    group = "commit-" + topic.name
-    points = {
-        0: SafePoint(4, 9, frozenset({VersionId("a" * 32), VersionId("b" * 32)})),
-        2: SafePoint(1, 1),
-    }
-    with closing(Member(broker.consumer(topic.name, group))) as first:
-        poll_until(lambda: len(first.got) == 90, first)
-        first.consumer.commit({})
-        first.consumer.commit({0: SafePoint(1, 1)})
-        first.consumer.commit(points)
-    with closing(Member(broker.consumer(topic.name, group))) as second:
-        poll_until(lambda: len(second.owned) == 3, second)
-    assert second.points == {**points, 1: SafePoint(-1, -1)}
-
-
-def test_a_commit_while_records_stream_in_loses_none(broker: Broker, topic: TopicInfo) -> None:
-    large = [Record(b"k%d" % each, os.urandom(500_000), []) for each in range(60)]
-    send(broker, topic.name, *large)
-    group = "stream-" + topic.name
-    with closing(Member(broker.consumer(topic.name, group))) as member:
-        deadline = time.monotonic() + PATIENCE
-        while len(member.got) < 60 and time.monotonic() < deadline:
-            member.poll(max_records=3)
-            next_offsets = {each.partition: each.offset + 1 for each in member.got}
-            member.consumer.commit({each: SafePoint(n, n) for each, n in next_offsets.items()})
-    assert len(member.got) == 60
-    assert {each.record.value for each in member.got} == {each.value for each in large}
-    for partition in range(3):
-        offsets = [each.offset for each in member.got if each.partition == partition]
-        assert offsets == list(range(len(offsets)))
-
-
-def test_closing_revokes_what_is_assigned_and_still_commits_it(
-    broker: Broker, topic: TopicInfo
-) -> None:
-    group = "close-" + topic.name
-    send(broker, topic.name, *spread(10))
-    first = Member(broker.consumer(topic.name, group))
-    poll_until(lambda: len(first.owned) == 3, first)
-    first.commit_on_revoke = {each: SafePoint(1, 2) for each in range(3)}
-    first.close()
-    assert first.owned == set()
-    with closing(Member(broker.consumer(topic.name, group))) as second:
-        poll_until(lambda: len(second.owned) == 3, second)
-    assert second.points == first.commit_on_revoke
-
-
-def test_two_members_share_and_a_newcomer_sees_the_last_commit(
-    broker: Broker, topic: TopicInfo
-) -> None:
-    group = "share-" + topic.name
-    with closing(Member(broker.consumer(topic.name, group))) as first:
-        poll_until(lambda: len(first.owned) == 3, first)
-        send(broker, topic.name, *spread(30))
-        poll_until(lambda: len(first.got) == 90, first)
-        first.commit_on_revoke = {each: SafePoint(5, 6) for each in range(3)}
-        with closing(Member(broker.consumer(topic.name, group))) as second:
-            poll_until(lambda: bool(second.owned) and len(first.owned) == 2, first, second)
-            assert first.owned | second.owned == {0, 1, 2}
-            assert not first.owned & second.owned
-            assert second.points == {each: SafePoint(5, 6) for each in second.owned}
-            moved = set(second.owned)
-            second.commit_on_revoke = {each: SafePoint(7, 7) for each in moved}
-        poll_until(lambda: len(first.owned) == 3, first)
-        assert {each: first.points[each] for each in moved} == second.commit_on_revoke
-
-
-def test_a_partition_that_comes_back_is_not_paused_any_more(
-    broker: Broker, topic: TopicInfo
-) -> None:
-    group = "again-" + topic.name
-    with closing(Member(broker.consumer(topic.name, group))) as first:
-        poll_until(lambda: len(first.owned) == 3, first)
-        first.consumer.pause([0, 1, 2])
-        with closing(Member(broker.consumer(topic.name, group))) as second:
-            poll_until(lambda: bool(second.owned), first, second)
-            moved = set(second.owned)
-        poll_until(lambda: len(first.owned) == 3, first)
-        send(broker, topic.name, *spread(20))
-        poll_until(lambda: len(first.got) >= 20 * len(moved), first)
-        assert {each.partition for each in first.got} == moved
-
-
-def test_what_the_listener_raises_comes_out_of_poll(broker: Broker, topic: TopicInfo) -> None:
-    class Broken(Exception):
-        pass
-
-    def broken(_: SafePoint) -> int:
-        raise Broken
-
-    member = Member(broker.consumer(topic.name, "broken-" + topic.name), broken)
-    with closing(member), pytest.raises(Broken):
-        poll_until(lambda: False, member)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
-from pathlib import Path
 
-import confluent_kafka
 import pytest
 
 from openmsi.errors import (
     BrokerUnreachable,
     ConfigError,
-    KafkaFailure,
-    NotAuthorized,
     OpenMSIError,
     TopicError,
 )
@@ -26,8 +21,6 @@ from openmsi.kafka import (
     Consumer,
     Delivery,
     Fetched,
-    KafkaConsumer,
-    KafkaProducer,
     KafkaSettings,
     Producer,
     TopicInfo,
@@ -329,164 +322,3 @@ def test_what_is_fetched_ahead_is_bounded(kafka_bootstrap: str, topic: TopicInfo
         before = process.memory_info().rss
         time.sleep(1)
         assert process.memory_info().rss - before < 80_000_000
-
-
-# -- what a broker can do to us: librdkafka's own mock broker, driven through ctypes -------
-
-_BUNDLED = Path(confluent_kafka.__file__).parent.parent / "confluent_kafka.libs"
-PRODUCE, INIT_PRODUCER_ID, OFFSET_FETCH = 0, 22, 9
-OUT_OF_ORDER, DUPLICATE, CLUSTER_DENIED, REBALANCING = 45, 46, 31, 27
-
-
-class MockCluster:
-    """One broker inside this process that can be told to err or to fall silent."""
-
-    def __init__(self) -> None:
-        found = sorted(_BUNDLED.glob("librdkafka*.so*"))
-        if not found:
-            pytest.skip("librdkafka is not bundled as a shared library here")
-        self._lib = ctypes.CDLL(str(found[0]))
-        for name in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_mock_cluster_new"):
-            getattr(self._lib, name).restype = ctypes.c_void_p
-        self._lib.rd_kafka_mock_cluster_bootstraps.restype = ctypes.c_char_p
-        conf = ctypes.c_void_p(self._lib.rd_kafka_conf_new())
-        reason = ctypes.create_string_buffer(256)
-        self._lib.rd_kafka_conf_set(conf, b"bootstrap.servers", NOWHERE.encode(), reason, 256)
-        self._lib.rd_kafka_conf_set(conf, b"log_level", b"0", reason, 256)
-        self._handle = ctypes.c_void_p(self._lib.rd_kafka_new(0, conf, reason, 256))
-        self._cluster = ctypes.c_void_p(self._lib.rd_kafka_mock_cluster_new(self._handle, 1))
-        self._lib.rd_kafka_mock_topic_create(self._cluster, b"t", 1, 1)
-        self.settings = KafkaSettings(
-            self._lib.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
-        )
-
-    def answer_with(self, api: int, *codes: int) -> None:
-        """The next requests of this kind get these errors."""
-        self._lib.rd_kafka_mock_push_request_errors(
-            self._cluster,
-            ctypes.c_int16(api),
-            ctypes.c_size_t(len(codes)),
-            *[ctypes.c_int(each) for each in codes],
-        )
-
-    def answer_after(self, milliseconds: int) -> None:
-        self._lib.rd_kafka_mock_broker_set_rtt(self._cluster, -1, milliseconds)
-
-    def close(self) -> None:
-        self._lib.rd_kafka_mock_cluster_destroy(self._cluster)
-        self._lib.rd_kafka_destroy(self._handle)
-
-
-@pytest.fixture
-def mock() -> Iterator[MockCluster]:
-    with closing(MockCluster()) as cluster:
-        yield cluster
-
-
-def producer_of(mock: MockCluster) -> KafkaProducer:
-    return open_producer(mock.settings, info("t"), print)
-
-
-def test_a_fatal_error_fails_every_token_once_and_another_producer_goes_on(
-    mock: MockCluster,
-) -> None:
-    with closing(producer_of(mock)) as producer:
-        producer.produce(Record(b"k", b"v", []), "first")
-        assert deliveries(producer, 1)[0].error is None
-        mock.answer_with(PRODUCE, OUT_OF_ORDER)
-        for number in range(20):
-            assert producer.produce(Record(b"k", b"v", []), number)
-        failed = deliveries(producer, 20)
-        assert sorted(str(each.token) for each in failed) == sorted(map(str, range(20)))
-        assert all(each.error is not None and each.error.retriable for each in failed)
-        assert producer.produce(Record(b"k", b"v", []), "late")
-        late = deliveries(producer, 1)[0]
-        assert late.token == "late"
-        assert late.error == failed[0].error
-    with closing(producer_of(mock)) as producer:
-        producer.produce(Record(b"k", b"v", []), "again")
-        assert deliveries(producer, 1)[0].error is None
-
-
-def test_a_producer_that_may_not_write_at_all_says_so(mock: MockCluster) -> None:
-    mock.answer_with(INIT_PRODUCER_ID, *[CLUSTER_DENIED] * 5)
-    with closing(producer_of(mock)) as producer:
-        producer.produce(Record(b"k", b"v", []), 0)
-        error = deliveries(producer, 1)[0].error
-    assert isinstance(error, NotAuthorized)
-    assert "Cluster authorization failed" in error.why
-
-
-def test_an_acknowledgement_without_a_true_offset_is_not_believed(mock: MockCluster) -> None:
-    with closing(producer_of(mock)) as producer:
-        for number in range(3):
-            producer.produce(Record(b"k", b"v", []), number)
-        deliveries(producer, 3)
-        mock.answer_with(PRODUCE, DUPLICATE)
-        for number in range(3):
-            producer.produce(Record(b"k", b"v", []), number)
-        for each in deliveries(producer, 3):
-            assert isinstance(each.error, KafkaFailure)
-            assert each.error.retriable
-
-
-def joined(mock: MockCluster, notices: Notices) -> tuple[KafkaConsumer, Everything]:
-    consumer = open_consumer(mock.settings, "t", "g", notices.append)
-    listener = Everything()
-    consumer.subscribe(listener)
-    until(lambda: listener.owned, lambda: consumer.poll(10, 0.1))
-    return consumer, listener
-
-
-def test_a_failed_question_for_committed_offsets_is_asked_again(mock: MockCluster) -> None:
-    with closing(producer_of(mock)) as producer:
-        producer.produce(Record(b"k", b"v", []), 0)
-        deliveries(producer, 1)
-    notices: Notices = []
-    mock.answer_with(OFFSET_FETCH, *[REBALANCING] * 4)
-    consumer, _ = joined(mock, notices)
-    assert len(receive(consumer, 1)) == 1
-    consumer.close()
-    assert [type(each) for each in notices] == [KafkaFailure, type(None)]
-
-
-def test_a_broker_that_falls_silent_cannot_hold_commit_and_close(
-    mock: MockCluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(consumer_module, "_TIMEOUT", 2.0)
-    monkeypatch.setattr(consumer_module, "_CLOSE_TIMEOUT", 1.0)
-    consumer, listener = joined(mock, [])
-    mock.answer_after(60_000)
-    began = time.monotonic()
-    with pytest.raises(BrokerUnreachable) as caught:
-        consumer.commit({0: SafePoint(1, 1)})
-    assert caught.value.retriable
-    assert time.monotonic() - began < 3
-    consumer.close()
-    assert listener.owned == set()
-    assert time.monotonic() - began < 5
-    mock.answer_after(0)
-
-
-def test_header_names_that_are_not_text_do_not_stop_the_stream(
-    mock: MockCluster, kafka_bootstrap: str, topic: TopicInfo
-) -> None:
-    lib, reason = mock._lib, ctypes.create_string_buffer(256)
-    conf = ctypes.c_void_p(lib.rd_kafka_conf_new())
-    lib.rd_kafka_conf_set(conf, b"bootstrap.servers", kafka_bootstrap.encode(), reason, 256)
-    raw = ctypes.c_void_p(lib.rd_kafka_new(0, conf, reason, 256))
-    # rd_kafka_vtype_t: 0 end, 1 topic, 4 value, 7 flags (2: copy), 9 one header.
-    for _ in range(50):
-        number, text, length = ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t
-        lib.rd_kafka_producev(
-            *(raw, number(1), text(topic.name.encode()), number(7), number(2)),
-            *(number(4), text(b"value"), length(5)),
-            *(number(9), text(b"\xff\xfe"), text(b"x"), length(1), number(0)),
-        )
-    lib.rd_kafka_flush(raw, 10_000)
-    lib.rd_kafka_destroy(raw)
-    settings = KafkaSettings(kafka_bootstrap)
-    with closing(open_consumer(settings, topic.name, "g-" + topic.name, print)) as consumer:
-        consumer.subscribe(Everything())
-        got = receive(consumer, 50)
-    assert [each.record for each in got] == [Record(None, b"value", [])] * 50

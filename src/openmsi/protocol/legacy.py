@@ -162,7 +162,7 @@ def encode_legacy(chunk: LegacyChunk, fields: Literal[9, 10] = 9) -> Record:
     if fields == 10:
         if abs(chunk.mtime_ns or 0) > MAX_MTIME_NS:
             raise RecordRejected("bad-mtime", f"{chunk.mtime_ns} is not a time in nanoseconds")
-        values.append((chunk.mtime_ns or 0) / 1e9)
+        values.append((chunk.mtime_ns or 0) / 10**9)
     key = f"{subdir.replace('/', '_')}_{name}_chunk_{number}_of_{chunk.chunks}"
     return Record(key.encode(), msgspec.msgpack.encode(values), [])
 

@@ -34,6 +34,7 @@ class Reading:
         self.transfer = transfer
         self.began = time.monotonic()
         self.changed = False
+        self.is_gone = False
         self.done = 0  # bytes read, for a progress display
         self.unchanged_entry: Entry | None = None  # set when the content turns out to be sent
         self._descriptor = descriptor
@@ -77,6 +78,11 @@ class Reading:
     def grown(self) -> bool:
         """Is there a chunk's worth more of a growing file?"""
         return self.now().size >= self.transfer.position + self.transfer.want
+
+    def gone(self) -> Abort | None:
+        """The growing file was deleted or renamed."""
+        self.changed = self.is_gone = True
+        return self.transfer.give_up("it was deleted or renamed while it was sent")
 
     def settled(self, identity: Identity) -> Abort | None:
         """The growing file is settled as `identity`."""

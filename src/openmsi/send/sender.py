@@ -275,13 +275,15 @@ class Sender:
         return each.grown()
 
     def _settle_growing(self, each: Reading, identity: Identity | None) -> None:
-        if each.transfer.state is not State.GROWING or identity is None:
+        if each.transfer.state is not State.GROWING:
             self.finder.again(each.native, BUSY_SECONDS)
             return
         self.finder.started(each.native)
-        abort = each.settled(identity)
+        abort = each.gone() if identity is None else each.settled(identity)
         if abort is not None:
             self._send_abort(abort, each)
+        elif each.transfer.reason:  # given up before anything was sent
+            self._gave_up(each)
         elif each not in self.reading:
             self.reading.append(each)
 
@@ -320,6 +322,8 @@ class Sender:
         return False
 
     def _send_abort(self, abort: Abort, each: Reading) -> None:
+        if each in self.reading:
+            self.reading.remove(each)
         # Noted first: after a crash, nothing may go on with a version that the topic calls off.
         self._ledger.note(failed(each.native, each.identity, each.attempt, abort.reason))
         with contextlib.suppress(DiskFull):  # noticed and waited for in `_keep_ledger`
@@ -359,8 +363,6 @@ class Sender:
             log.info("interrupted: path=%r index=%d error=%s", each.native, index, error)
             return False
         if abort is not None:
-            if each in self.reading:
-                self.reading.remove(each)
             self._send_abort(abort, each)
         if transfer.state is State.SENT:
             self._sent(each)
@@ -396,6 +398,9 @@ class Sender:
             self._fail(each.native, reason, each.identity, each.attempt)
             return
         self._ledger.note(failed(each.native, each.identity, each.attempt, reason))
+        if each.is_gone:
+            self._vanished(each.native)
+            return
         self.finder.again(each.native, max(self._job.settle, BUSY_SECONDS))
         self._report(FileChanged(shown(each.native), reason))
 

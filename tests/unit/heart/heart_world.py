@@ -136,7 +136,7 @@ class HeldProducer(MemoryProducer):
         them are heard, and all others fail."""
         answers = self.arrive(count)
         error = KafkaFailure("producer", "broken")
-        self._answers = answers[:heard]
+        self._answers += answers[:heard]
         self._answers += [Delivery(each.token, -1, -1, error) for each in answers[heard:]]
         self._answers += [Delivery(token, -1, -1, error) for _, token in self._queue]
         self._queue.clear()
