@@ -174,10 +174,10 @@ def test_a_destination_below_a_file(topic: str, source: Path) -> None:
 
 
 def test_a_destination_that_cannot_be_written(topic: str, tmp_path: Path) -> None:
-    if not hasattr(os, "geteuid") or os.geteuid() == 0:
-        pytest.skip("the superuser may write everywhere")
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o500)
+    if os.access(closed, os.W_OK):
+        pytest.skip("whoever runs this may write everywhere")
     answer = openmsi("download", closed, "--topic", topic, "--until-end")
     assert_message(answer, 7, str(closed), "permission denied")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -61,6 +63,7 @@ class World:
         self.logs.mkdir()
         self.programs: list[Program] = []
         self.topic_made = False
+        self._elsewhere: list[Path] = []
         self.states: dict[str, Path] = {}  # of programs whose state lies elsewhere
 
     def __enter__(self) -> World:
@@ -74,20 +77,28 @@ class World:
     ) -> None:
         for each in self.programs:
             each.kill()
+        for path in self._elsewhere:
+            shutil.rmtree(path)
         if error is not None:
             self._tell_logs()
         if self.topic_made and self.hub.broker.status().nodes[0].answers:
             admin = self.admin()
             admin.delete_topics([self.topic])[self.topic].result(60)
 
+    def temporary(self, parent: Path) -> Path:
+        """A directory on another file system, gone afterwards."""
+        made = Path(tempfile.mkdtemp(prefix="openmsi-crash-", dir=parent))
+        self._elsewhere.append(made)
+        return made
+
     def admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.hub.bootstrap, "log_level": 0})
 
     def _tell_logs(self) -> None:
-        for log in sorted(self.logs.glob("*.err")):
+        for log in sorted(self.logs.glob("*/*.err")):
             text = log.read_text(errors="replace")
             if text:
-                print(f"--- {log.name}\n{text[-2000:]}")
+                print(f"--- {log.parent.name}/{log.name}\n{text[-2000:]}")
 
     def create_topic(self, partitions: int = 3, copies: int = 1, **settings: str) -> None:
         """A dot in the name of a setting is written as an underscore."""
@@ -110,7 +121,9 @@ class World:
             self.states[name] = Path(named[named.index("--state-dir") + 1])
         else:
             named += ["--state-dir", str(self.state_of(name))]
-        program = Program(name, named, self.logs, self.environment)
+        logs = self.logs / f"{len(self.programs):02}-{name}"
+        logs.mkdir()
+        program = Program(name, named, logs, self.environment)
         self.programs.append(program)
         return program
 

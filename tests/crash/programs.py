@@ -45,9 +45,9 @@ class Program:
     """One command. Its events are kept over all its runs.
 
     Args:
-        name: of its log files.
+        name: for messages.
         arguments: what comes after `openmsi`.
-        logs: an existing directory.
+        logs: an existing directory of its own.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Program:
                 time.sleep(0.1)
 
     def _file(self, kind: str) -> Path:
-        return self._logs / f"{self.name}-{self.run:03}.{kind}"
+        return self._logs / f"{self.run:03}.{kind}"
 
     @property
     def runs(self) -> bool:

@@ -271,13 +271,8 @@ def test_a_service_may_name_a_configuration_that_is_built_in(read: Read) -> None
 
 
 def test_a_service_may_have_cluster_and_producer_inline(read: Read) -> None:
-    text = SERVICE.replace("cluster_producer_config = lab\n", "").replace(
-        "new_files_only = no\nchunk_size = 16384\n", ""
-    )
-    config = read(
-        text.replace("new_files_only = no\n", "").replace("chunk_size = 16384\n", "")
-        + FULL.replace("[broker]", "[cluster]")
-    )
+    service = "".join(SERVICE.splitlines(keepends=True)[:2]) + "topic_name = oxford_EBSD\n"
+    config = read(service + FULL.replace("[broker]", "[cluster]"))
     assert config.service == DirectoryStream("D:\\data", "oxford_EBSD", None, True)
     assert config.client == read(FULL).client
 

@@ -248,10 +248,9 @@ def test_a_destination_that_is_a_file_is_refused(tmp_path: Path) -> None:
         DirectorySink(tmp_path / "file" / "below")
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write everywhere"
-)
 def test_a_destination_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o500)
+    if os.access(tmp_path / "closed", os.W_OK):
+        pytest.skip("whoever runs this may write everywhere")
     with pytest.raises(LocalDiskError):
         DirectorySink(tmp_path / "closed")

@@ -26,7 +26,6 @@ from openmsi.events import (
     FileRebuilt,
     FileSent,
     Resumed,
-    Started,
     SendSummary,
     Started,
     VersionAborted,
@@ -329,7 +328,7 @@ class Breaking:
         self._good -= passing
         kept, self._inner._queue = self._inner._queue, self._inner._queue[:passing]
         delivered = self._inner.poll(timeout)
-        error = KafkaFailure("producer", "fatal")
+        error = KafkaFailure("producer", "fatal", retriable=True)
         if self._kept and failing:
             self._inner._queue = kept[passing:]
             self._inner.poll(timeout)
@@ -379,7 +378,7 @@ def test_a_lost_record_before_one_that_arrived_makes_another_version(lab: Lab) -
         producer = lab.broker.producer(TOPIC, notice)
         if not seen:
             seen.append(1)
-            lab.broker.fail_next(1, KafkaFailure("producer", "broken"))
+            lab.broker.fail_next(1, KafkaFailure("producer", "broken", retriable=True))
             producer.poll = delayed(producer.poll, 3)  # type: ignore[method-assign,assignment]
         return producer
 

@@ -149,12 +149,11 @@ def test_a_file_that_becomes_a_directory_is_no_disaster(tmp_path: Path) -> None:
     assert [type(each) for each in run(tmp_path, "a/x")] == [Skipped]
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything"
-)
 def test_a_directory_that_cannot_be_listed_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     make(tmp_path, "closed/1", "open/2")
     (tmp_path / "closed").chmod(0)
+    if os.access(tmp_path / "closed", os.R_OK):
+        pytest.skip("whoever runs this may read everything")
     try:
         steps = run(tmp_path)
     finally:

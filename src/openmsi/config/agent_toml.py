@@ -21,6 +21,9 @@ def to_agent_toml(config: LegacyConfig) -> str:
     """
     lines = [f"# Made from {_comment(config.source)} by `openmsi config convert`."]
     lines += [f"# Not taken over: {_comment(note)}" for note in config.notes]
+    for name, settings in (("heartbeat", config.heartbeat), ("log", config.log)):
+        if settings is not None:
+            lines.append(f"# Not taken over: the section [{name}].")
     client = config.client
     broker = dict(client.broker)
     servers = broker.pop("bootstrap.servers", None)

@@ -42,6 +42,7 @@ class KafkaConsumer:
         self._listener: Rebalanced | None = None
         # Ours, but not started: what the group committed for them is not known yet.
         self._waiting: set[int] = set()
+        self._got_nothing = False
         self._started: set[int] = set()
         self._paused: set[int] = set()
         self._early: list[Message] = []
@@ -75,6 +76,9 @@ class KafkaConsumer:
         self._raise_failed()
         if self._waiting:
             self._start()
+        elif self._got_nothing and self._listener is not None:
+            self._got_nothing = False
+            self._listener.assigned({})
         fetched = [to_fetched(each) for each in messages if self._is_record(each)]
         if fetched:
             self._conditions.over()
@@ -128,6 +132,7 @@ class KafkaConsumer:
         # Asking for committed offsets can take long or fail while a broker goes down. So here
         # only the protocol is satisfied; `_start` does the rest, again and again if need be.
         self._waiting.update(each.partition for each in partitions)
+        self._got_nothing = not partitions
         client.incremental_assign([])
 
     def _start(self) -> None:

@@ -91,7 +91,8 @@ class Rebalanced(Protocol):
 
     def assigned(self, points: Mapping[int, SafePoint]) -> Mapping[int, int]:
         """These partitions are ours from now on, with what the group committed for each
-        (offset -1 where it never committed). Returns the offset to start at for each;
+        (offset -1 where it never committed). None at all where the group has more members than
+        the topic has partitions. Returns the offset to start at for each;
         -2 means the beginning."""
         ...
 

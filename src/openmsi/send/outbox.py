@@ -7,13 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from openmsi.errors import OpenMSIError, TopicRemade
+from openmsi.errors import KafkaFailure, OpenMSIError, TopicRemade
 from openmsi.events import Report, Waits
 from openmsi.kafka.seam import Delivery, Notice, Producer
 from openmsi.protocol import Abort, Chunk, encode
 
 OpenProducer = Callable[[Notice], Producer]
 REOPEN_SECONDS = 2.0
+SILENCE_SECONDS = 10.0
 PAUSE_SECONDS = 0.1
 
 
@@ -34,6 +35,9 @@ class Outbox:
         self._producer: Producer | None = open_producer(self._waits.because)
         self._open_due = 0.0
         self._backlog: deque[tuple[Chunk | Abort, object]] = deque()
+        self._unanswered = 0
+        self._heard = time.monotonic()
+        self._silent = False
 
     @property
     def full(self) -> bool:
@@ -52,14 +56,35 @@ class Outbox:
             if not self._producer.produce(encode(item), token):
                 return
             self._backlog.popleft()
+            if self._unanswered == 0:
+                self._heard = time.monotonic()
+            self._unanswered += 1
 
     def poll(self, patience: float) -> list[Delivery]:
         """What became of records, waiting up to `patience` seconds for the first."""
-        return self._producer.poll(patience) if self._producer is not None else []
+        if self._producer is None:
+            return []
+        deliveries = self._producer.poll(patience)
+        if deliveries:
+            self._unanswered -= len(deliveries)
+            self._heard = time.monotonic()
+        self._tell_silence()
+        return deliveries
+
+    def _tell_silence(self) -> None:
+        """Brokers may be there and still not acknowledge anything."""
+        silent = self._unanswered > 0 and time.monotonic() - self._heard > SILENCE_SECONDS
+        if silent and not self._silent:
+            why = "a partition has no leader, or too few of its replicas are in sync, or it is slow"
+            self._waits.because(KafkaFailure("the brokers acknowledge nothing", why))
+        elif self._silent and not silent:
+            self._waits.because(None)
+        self._silent = silent
 
     def give_up(self) -> None:
         """The producer broke. What it holds, and what waits, must be sent again."""
         self._backlog.clear()
+        self._unanswered = 0
         self.close()
 
     def ready(self) -> bool:

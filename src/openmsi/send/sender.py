@@ -355,13 +355,15 @@ class Sender:
         transfer = each.transfer
         if error is None:
             abort = transfer.acknowledged(index, *place)
-        elif isinstance(error, RecordTooLarge):
-            abort = transfer.failed(index, str(error))
-        elif isinstance(error, (TopicError, NotAuthorized)):
+        elif isinstance(error, (TopicError, NotAuthorized)) and not isinstance(
+            error, RecordTooLarge
+        ):
             raise error  # nothing can be sent any more
-        else:
+        elif error.retriable:
             log.info("interrupted: path=%r index=%d error=%s", each.native, index, error)
             return False
+        else:
+            abort = transfer.failed(index, str(error))
         if abort is not None:
             self._send_abort(abort, each)
         if transfer.state is State.SENT:

@@ -76,6 +76,7 @@ class Time:
     def __init__(self, clock: FakeClock) -> None:
         self.monotonic = clock.monotonic
         self.time = clock.time
+        self.sleep = clock.sleep
 
     def time_ns(self) -> int:
         return int(self.time() * 1_000_000) * 1000
@@ -135,7 +136,7 @@ class HeldProducer(MemoryProducer):
         """Break for good: the first `count` records are in the topic, the answers of `heard` of
         them are heard, and all others fail."""
         answers = self.arrive(count)
-        error = KafkaFailure("producer", "broken")
+        error = KafkaFailure("producer", "broken", retriable=True)
         self._answers += answers[:heard]
         self._answers += [Delivery(each.token, -1, -1, error) for each in answers[heard:]]
         self._answers += [Delivery(token, -1, -1, error) for _, token in self._queue]

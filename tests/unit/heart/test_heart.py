@@ -13,6 +13,10 @@ What exactly "once" means: a version is published once per group, except that
 - a sender that is killed before it hears that a version arrived sends it again under the same
   id, and a receiver of the group that did not publish it itself cannot know that.
 
+`Retention` lets the topic's retention eat records as well. What was eaten before it arrived must
+be told by name; what was published may be published again, since what the group knew of it lay
+before the topic's new beginning.
+
 Run more with OPENMSI_HEART_EXAMPLES=5000 in the environment; the default takes a few seconds.
 """
 
@@ -46,6 +50,8 @@ class Heart(RuleBasedStateMachine):
         self.world = World()
         self.checked = 0  # publications looked at so far
         self.highest: dict[int, SafePoint] = {}
+        self.interrupted = False  # was any sender?
+        self.eaten: set[VersionId] = set()  # versions with a record that is gone
         self.world.receivers[0].start()
 
     # -- instruments -----------------------------------------------------------------------
@@ -114,10 +120,12 @@ class Heart(RuleBasedStateMachine):
 
     @rule(at=which, fuse=fuses, arriving=st.integers(0, 8))
     def kill_sender(self, at: int, fuse: int, arriving: int) -> None:
+        self.interrupted = True
         self.world.senders[at].kill(fuse, arriving)
 
     @rule(at=which, arriving=st.integers(0, 8), heard=st.integers(0, 8))
     def break_producer(self, at: int, arriving: int, heard: int) -> None:
+        self.interrupted = True
         self.world.senders[at].producer.break_down(arriving, heard)
 
     # -- receivers -------------------------------------------------------------------------
@@ -192,7 +200,9 @@ class Heart(RuleBasedStateMachine):
                     done.add(item.version)
                 begun.setdefault(item.version, offset)
             for version, first in begun.items():
-                assert version in done or (point.offset <= first and version in point.open)
+                assert version in done | self.eaten or (
+                    point.offset <= first and version in point.open
+                )
 
     # -- how it ends -----------------------------------------------------------------------
 
@@ -226,6 +236,10 @@ class Heart(RuleBasedStateMachine):
         for receiver in self.running():
             receiver.turn(2)
             receiver.stop()
+        if not self.interrupted and not self.eaten:
+            ends = {each: SafePoint(end, end) for each, end in world.ends().items() if end}
+            done = {each: point for each, point in world.committed().items() if point.offset}
+            assert done == ends, "something is left open"
         self.published_contents_are_whole_and_were_there()
         self.commits_never_go_back()
         self.commits_never_pass_an_open_version()
@@ -239,17 +253,19 @@ class Heart(RuleBasedStateMachine):
                 current[each.manifest.path] = each
         for sender in world.senders:
             for name, content in sender.files().items():
-                path = f"{sender.name}/{name}"
-                assert path in current, f"{path} never arrived"
-                assert current[path].content == content, f"{path} is not the last one"
+                entry = sender.ledger.entry(name)
+                assert entry is not None
+                if entry.version not in self.eaten:
+                    path = f"{sender.name}/{name}"
+                    assert path in current, f"{path} never arrived"
+                    assert current[path].content == content, f"{path} is not the last one"
         counts = Counter(each.manifest.version for each in world.publications)
-        repeated = self.sent_again()
-        for version, count in counts.items():
-            assert count == 1 or version in world.doubtful | repeated, "published twice"
+        doubled = {version for version, count in counts.items() if count > 1}
+        assert doubled <= world.doubtful | self.sent_again(), "published twice"
         for event in world.events:
             if isinstance(event, DeadLetter):
-                assert event.reason == "no-beginning"
-                assert event.version in counts, f"{event} is not true"
+                assert event.version in counts.keys() | self.eaten, f"{event} is not true"
+                assert event.reason in ({"no-beginning", "gap"} if self.eaten else {"no-beginning"})
 
     def sent_again(self) -> set[VersionId]:
         """The versions of which a sender put a record into the topic more than once."""
@@ -261,10 +277,28 @@ class Heart(RuleBasedStateMachine):
         return {version for (version, _), count in indexes.items() if count > 1}
 
 
-Heart.TestCase.settings = settings(
+class Retention(Heart):
+    """The same, with a topic that does not keep everything."""
+
+    @rule(partition=st.integers(0, 1), count=st.integers(1, 12))
+    def eat(self, partition: int, count: int) -> None:
+        log = self.world.log(partition)
+        for _, item in log[:count]:
+            self.eaten.add(item.version)
+        if log:
+            before = log[min(count, len(log)) - 1][0] + 1
+            self.world.broker.delete_records("topic", partition, before)
+            # What the group knows of the rest lies before the new beginning.
+            self.world.doubtful |= {each.manifest.version for each in self.world.publications}
+
+
+_settings = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 TestHeart = Heart.TestCase
+TestHeart.settings = _settings
+TestRetention = Retention.TestCase
+TestRetention.settings = _settings
