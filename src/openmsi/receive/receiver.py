@@ -37,12 +37,12 @@ from openmsi.receive.assembly import (
     Discard,
     Effect,
     Publish,
-    Saved,
     Tell,
     Verify,
     Write,
 )
 from openmsi.receive.journal import Journaling
+from openmsi.receive.resume import where_to_start
 from openmsi.receive.sink import Refused, Sink
 from openmsi.receive.spool import Spool
 from openmsi.state import disk_error
@@ -370,7 +370,9 @@ class Receiver:
         starts = {}
         for partition, committed in points.items():
             low, high = self._consumer.offsets(partition)
-            start, handled, saved = self._where_to_start(partition, committed, low)
+            start, handled, saved = where_to_start(
+                self._journal, self._spool, partition, committed, low
+            )
             if not low <= start <= high:
                 gone = f"records {start} to {low}" if start < low else f"everything before {start}"
                 text = f"{self._job.topic.name}[{partition}]: {gone} no longer in the topic"
@@ -380,26 +382,6 @@ class Receiver:
             starts[partition] = start
             self._ends[partition] = high
         return starts
-
-    def _where_to_start(
-        self, partition: int, committed: SafePoint, low: int
-    ) -> tuple[int, SafePoint, list[Saved]]:
-        """Our own journal, if nobody went further since; else what the group committed."""
-        position = self._journal.position(partition)
-        saved = self._journal.open_versions(partition)
-        whole = [each for each in saved if self._spool.size(each.version) >= each.extent]
-        if position is None or committed.position > position:
-            useful = [each for each in whole if each.version in committed.open]
-            for each in saved:
-                if each not in useful:
-                    self._spool.discard(each.version)
-            if committed.offset < 0:
-                return low, SafePoint(low, low), useful
-            return committed.offset, committed, useful
-        broken = [each for each in saved if each not in whole]
-        start = min([position, *(each.first_offset for each in broken)])
-        again = frozenset(each.version for each in broken)
-        return start, SafePoint(start, position, again), whole
 
     def revoked(self, partitions: Collection[int]) -> None:
         waits = self._blocked or self._effects or self._ready

@@ -12,6 +12,7 @@ from openmsi.events import FileSkipped, Notice, Report
 from openmsi.send.files import Identity, identity_of, skip_reason
 from openmsi.send.job import SendJob, SendStats
 from openmsi.send.ledger import BASELINE, SENT, Entry, Ledger, split
+from openmsi.send.names import shown
 from openmsi.send.scan import Found, Skipped, Step, Unchanged, scan
 from openmsi.send.settle import Settler, tick_seconds
 from openmsi.send.watch import Hint, Watcher
@@ -174,14 +175,15 @@ class Finder:
         """Hand out the file again after `seconds`."""
         self._settler.again(native, time.monotonic(), seconds)
 
-    def look_at(self, native: str) -> None:
-        """Hand out the file when it is quiet."""
+    def look_at(self, native: str) -> bool:
+        """Hand out the file when it is quiet. Returns False when there is none."""
         try:
             stat = os.lstat(self._job.root / native)
         except OSError:
-            return
+            return False
         if not skip_reason(stat.st_mode):
             self._settler.seen(native, identity_of(stat), time.monotonic(), time.time_ns())
+        return True
 
     def failed(self, native: str) -> bool:
         """The file failed: try it again, each time later. Returns whether it is the first time."""
@@ -265,8 +267,3 @@ class Finder:
                 self._stats.already_sent += 1
             if self._on_unchanged is not None and step.entry.state == SENT:
                 self._on_unchanged(step.entry)
-
-
-def shown(native: str) -> str:
-    """A name that can be printed and encoded, also one that is not valid Unicode."""
-    return native.encode(errors="surrogateescape").decode(errors="replace")

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import time
-import unicodedata
 from collections import deque
 from collections.abc import Callable
 
@@ -37,12 +36,13 @@ from openmsi.events import (
     Started,
     Waits,
 )
-from openmsi.protocol import Abort, Chunk, Opening, Path, VersionId, to_path
+from openmsi.protocol import Abort, Chunk, Opening, VersionId
 from openmsi.send.after import AfterSending
 from openmsi.send.files import Identity, open_to_read
-from openmsi.send.finder import Finder, Settled, shown
+from openmsi.send.finder import Finder, Settled
 from openmsi.send.job import SendJob, SendStats
 from openmsi.send.ledger import GONE, IN_FLIGHT, SENT, Entry, Ledger, failed, in_flight, sent
+from openmsi.send.names import check_twin, shown, topic_path
 from openmsi.send.outbox import OpenProducer, Outbox
 from openmsi.send.reading import Reading
 from openmsi.send.transfer import ABORT_INDEX, Progress, State, Transfer
@@ -191,8 +191,8 @@ class Sender:
         if before is not None and before.describes(identity):
             return
         try:
-            path = self._topic_path(native)
-            self._check_twin(native)
+            path = topic_path(native, self._job.prefix)
+            check_twin(self._job.root, native)
             descriptor = open_to_read(self._job.root / native)
         except RecordRejected as error:
             self._fail(native, error.detail, identity)
@@ -217,22 +217,6 @@ class Sender:
         if growing or identity.size > self._job.chunk_size:
             self._note_progress(reading)
 
-    def _topic_path(self, native: str) -> Path:
-        """Raises RecordRejected for a name that cannot be a path in the topic."""
-        try:
-            native.encode()
-        except UnicodeEncodeError:
-            raise RecordRejected("bad-path", "its name is not valid UTF-8; rename it") from None
-        return to_path(f"{self._job.prefix}/{native}" if self._job.prefix else native)
-
-    def _check_twin(self, native: str) -> None:
-        """Two names on disk may be one path in the topic, where one would replace the other."""
-        normal = unicodedata.normalize("NFC", native)
-        twin = self._job.root / normal
-        if normal != native and twin.exists() and not twin.samefile(self._job.root / native):
-            detail = f"its name differs from {normal!r} in its Unicode form only; rename it"
-            raise RecordRejected("bad-path", detail)
-
     def _plan(self, native: str, identity: Identity, known: Entry | None) -> tuple[int, Progress]:
         """Where to go on, or a new version; the version left behind is aborted."""
         attempt = 0
@@ -247,7 +231,7 @@ class Sender:
 
     def _abort_left_behind(self, known: Entry, reason: str) -> None:
         if known.state == IN_FLIGHT:
-            path = self._topic_path(known.native)
+            path = topic_path(known.native, self._job.prefix)
             self._outbox.send(Abort(path, VersionId(known.version), reason), None)
 
     # -- files that are sent while they are written ----------------------------------------
@@ -258,7 +242,8 @@ class Sender:
             return
         self._growing_due = now + GROWING_SECONDS
         for each in self._growing.values():
-            if each not in self.reading and each.grown():
+            still = each.transfer.state is State.GROWING
+            if still and each not in self.reading and each.grown():
                 self.reading.append(each)
         for native, identity, _ in self.finder.growing(self._job.chunk_size):
             if len(self._growing) >= MAX_READING:
@@ -270,8 +255,9 @@ class Sender:
 
     def _still_growing(self, each: Reading) -> bool:
         """Returns whether there is more to read of it now."""
-        if each.changed:  # it was thought to be settled
-            self.finder.look_at(each.native)
+        # When it was thought to be settled, it has to be looked at until it is, or is gone.
+        if each.changed and not self.finder.look_at(each.native):
+            self.finder.again(each.native, BUSY_SECONDS)
         return each.grown()
 
     def _settle_growing(self, each: Reading, identity: Identity | None) -> None:
