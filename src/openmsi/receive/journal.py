@@ -142,6 +142,12 @@ class Journal:
         topic = self.meta("topic")
         return [KeptLetter(DeadLetter(topic, *row[:7]), row[7]) for row in rows]
 
+    def is_superseded(self, letter: DeadLetter) -> bool:
+        """Was a later version of the letter's path published?"""
+        query = "SELECT 1 FROM published WHERE path = ? AND partition = ? AND last_offset > ?"
+        place = (letter.path, letter.partition, letter.last_offset)
+        return self._db.execute(query, place).fetchone() is not None
+
     def forget_letter(self, letter: DeadLetter) -> None:
         """It was retried with success."""
         self._db.execute(

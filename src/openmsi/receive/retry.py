@@ -8,8 +8,9 @@ from functools import partial
 from itertools import islice
 
 from openmsi.errors import RecordRejected
-from openmsi.events import DeadLetter, Report
-from openmsi.kafka.seam import Consumer, Fetched, Notice, Rebalanced, TopicInfo
+from openmsi.events import DeadLetter, Notice, Report
+from openmsi.kafka.seam import Consumer, Fetched, Rebalanced, TopicInfo
+from openmsi.kafka.seam import Notice as OnNotice
 from openmsi.protocol import Abort, Manifest, SafePoint, VersionId, decode
 from openmsi.receive.assembly import Saved
 from openmsi.receive.journal import Journal
@@ -36,6 +37,10 @@ def retry(
     sink, journal = destination
     remaining = 0
     for letter in letters:
+        if journal.is_superseded(letter):
+            journal.forget_letter(letter)
+            report(Notice(f"{letter.path}: a later version of it is there; this one is dropped"))
+            continue
         keeper = _RetryJournal(journal)
         replay = _Replay(read, letter)
         receiver = Receiver(ReceiveJob(topic, ""), partial(_given, replay), sink, keeper, report)
@@ -47,7 +52,7 @@ def retry(
     return remaining
 
 
-def _given(replay: _Replay, _: Notice) -> Consumer:
+def _given(replay: _Replay, _: OnNotice) -> Consumer:
     return replay
 
 
