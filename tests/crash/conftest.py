@@ -8,6 +8,7 @@ pytest tests/crash -m crash --full           everything, 300 kills, files of gig
 from __future__ import annotations
 
 import random
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "crash: kills and cuts real processes; see tests/crash")
+    # Whoever ends the run in this way wants it tidied up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

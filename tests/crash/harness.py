@@ -79,8 +79,7 @@ class World:
             each.kill()
         for path in self._elsewhere:
             shutil.rmtree(path)
-        if error is not None:
-            self._tell_logs()
+        self._tell_logs()
         if self.topic_made and self.hub.broker.status().nodes[0].answers:
             admin = self.admin()
             admin.delete_topics([self.topic])[self.topic].result(60)
@@ -97,7 +96,7 @@ class World:
     def _tell_logs(self) -> None:
         for log in sorted(self.logs.glob("*/*.err")):
             text = log.read_text(errors="replace")
-            if text:
+            if text:  # shown by pytest when the test fails
                 print(f"--- {log.parent.name}/{log.name}\n{text[-2000:]}")
 
     def create_topic(self, partitions: int = 3, copies: int = 1, **settings: str) -> None:

@@ -217,7 +217,6 @@ def test_a_second_download_into_the_same_directory_is_refused(lab: Lab) -> None:
     first.stop()
 
 
-@pytest.mark.xfail(reason="cli/download.py makes the destination before it asks the broker")
 def test_a_start_without_a_broker_does_not_make_a_new_destination_an_old_one(lab: Lab) -> None:
     write(lab.source / "a", "a")
     lab.upload().wait()
@@ -348,7 +347,6 @@ def test_files_whose_names_no_receiver_may_write_are_named(lab: Lab) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
-@pytest.mark.xfail(reason="SQLite takes no lone surrogates: Ledger.entry and Ledger.directory")
 @pytest.mark.parametrize("name", [b"not utf-8 \xff", b"directory \xff/inner"])
 def test_a_name_that_is_not_valid_utf_8_is_reported_and_the_others_are_sent(
     lab: Lab, name: bytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmsi.send.files import Identity
@@ -52,6 +52,7 @@ class World:
 steps = st.lists(st.sampled_from(["write", "look", 0.1, 0.7, QUIET - 0.01, QUIET, 5.0]))
 
 
+@settings(deadline=None)
 @given(steps)
 def test_a_file_is_never_handed_out_before_it_was_quiet(script: list[str | float]) -> None:
     world = World(QUIET)
@@ -66,6 +67,7 @@ def test_a_file_is_never_handed_out_before_it_was_quiet(script: list[str | float
             assert world.now - world.written_at >= QUIET - 1e-6
 
 
+@settings(deadline=None)
 @given(steps)
 def test_a_file_that_rests_is_always_handed_out_at_last(script: list[str | float]) -> None:
     world = World(QUIET)

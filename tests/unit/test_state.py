@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmsi.errors import DiskFull, InUse, LocalDiskError
@@ -82,6 +82,7 @@ def test_an_unreadable_note_of_the_holder_is_no_disaster(tmp_path: Path) -> None
 parts = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1)
 
 
+@settings(deadline=None)
 @given(st.lists(parts, min_size=1, max_size=3), st.lists(parts, max_size=3))
 def test_a_state_file_has_a_plain_name_whatever_it_is_about(
     subject: list[str], identity: list[str]
@@ -92,6 +93,7 @@ def test_a_state_file_has_a_plain_name_whatever_it_is_about(
     assert not set(path.name) & set('<>:"/\\|?* ')
 
 
+@settings(deadline=None)
 @given(st.lists(parts, min_size=2, max_size=4), st.lists(parts, min_size=2, max_size=4))
 def test_different_identities_have_different_state_files(one: list[str], other: list[str]) -> None:
     files = [state_file(Path("s"), "send", Path("/x"), *each) for each in (one, other)]

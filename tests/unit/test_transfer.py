@@ -450,3 +450,13 @@ def test_every_way_out_of_reading_is_sent_or_aborted(stop: int) -> None:
     if stop < 3:
         transfer.failed(ABORT_INDEX, "gone")
     assert state_of(transfer) is (State.SENT if stop == 3 else State.ABORTED)
+
+
+def test_a_version_is_given_up_once() -> None:
+    # Given a version that is being called off,
+    transfer = transfer_of(b"abcdef", 3)
+    read_on(transfer, b"abcdef")
+    assert isinstance(transfer.give_up("it cannot be read"), Abort)
+    # when another reason comes, then nothing more is produced, and the first reason stays.
+    assert transfer.give_up("it is gone") is None
+    assert transfer.reason == "it cannot be read"

@@ -93,13 +93,12 @@ class DownloadOptions(msgspec.Struct, frozen=True):
 
 def run(directory: Path, what: DownloadOptions, as_json: bool) -> None:
     """Raises SomeFailed when, at the end, something could not be rebuilt."""
-    sink = DirectorySink(real_directory(directory))
     stop = StopOnSignal()
     progress = _Progress()
     with shown(as_json, progress) as report:
         while True:
             try:
-                summary = _receive(sink, what, progress, report, stop)
+                summary = _receive(directory, what, progress, report, stop)
                 break
             except TopicRemade as error:
                 report(Notice(f"{error}; all of the new one is received"))
@@ -113,14 +112,17 @@ def run(directory: Path, what: DownloadOptions, as_json: bool) -> None:
 
 
 def _receive(
-    sink: DirectorySink, what: DownloadOptions, progress: _Progress, report: Report, stop: Stop
+    directory: Path, what: DownloadOptions, progress: _Progress, report: Report, stop: Stop
 ) -> ReceiveSummary:
-    """Receive into `sink`, with its journal held against other programs."""
+    """Receive into `directory`, with its journal held against other programs."""
     info = describe_topic(what.settings, what.topic)
-    group = what.group or own_group(what.state_dir, sink.root, info, what.is_new)
-    path = journal_path(what.state_dir, sink.root, info, group)
-    doing = f"receiving topic {what.topic!r} in {sink.root}"
-    meta = {"destination": str(sink.root), "topic": what.topic, "group": group}
+    root = real_directory(directory)
+    group = what.group or own_group(what.state_dir, root, info, what.is_new)
+    # Only now: a start that failed must not turn a new destination into an old one.
+    sink = DirectorySink(root)
+    path = journal_path(what.state_dir, root, info, group)
+    doing = f"receiving topic {what.topic!r} in {root}"
+    meta = {"destination": str(root), "topic": what.topic, "group": group}
     set_aside: list[str] = []
     with hold(path.with_suffix(".lock"), doing):
         journal = Journal(path, meta, set_aside)

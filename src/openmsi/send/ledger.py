@@ -35,8 +35,7 @@ CREATE TABLE files (
     digest TEXT, partition INTEGER, first_offset INTEGER, last_offset INTEGER, chunks INTEGER,
     at REAL, reason TEXT,
     PRIMARY KEY (directory, name)
-) WITHOUT ROWID;
-CREATE INDEX unfinished ON files (state) WHERE state IN ('in-flight', 'failed')
+) WITHOUT ROWID
 """
 
 
@@ -95,8 +94,14 @@ _UPSERT = (
 
 
 def split(native: str) -> tuple[str, str]:
-    directory, _, name = native.rpartition("/")
+    """The directory and the name of a file, as the ledger writes them."""
+    directory, _, name = _text(native).rpartition("/")
     return directory, name
+
+
+def _text(native: str) -> str:
+    # SQLite takes no names that are not valid Unicode; they only come to be reported.
+    return native.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def ledger_path(state_dir: Path, root: Path, topic: TopicInfo, prefix: str) -> Path:
@@ -149,10 +154,11 @@ class Ledger:
 
     def directory(self, directory: str) -> dict[str, Entry]:
         """All entries of one directory, by name."""
-        rows = self._db.execute(f"SELECT {_COLUMNS} FROM files WHERE directory = ?", (directory,))
+        text = _text(directory)
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM files WHERE directory = ?", (text,))
         found = {row[1]: Entry(*row) for row in rows}
         for (where, name), entry in self._dirty.items():
-            if where == directory:
+            if where == text:
                 found[name] = entry
         return found
 
@@ -313,7 +319,7 @@ class LedgerView:
     def directory(self, directory: str) -> dict[str, Entry]:
         """All entries of one directory, by name."""
         query = f"SELECT {_COLUMNS} FROM files WHERE directory = ?"
-        return {row[1]: Entry(*row) for row in self._db.execute(query, (directory,))}
+        return {row[1]: Entry(*row) for row in self._db.execute(query, (_text(directory),))}
 
     def close(self) -> None:
         self._db.close()

@@ -200,6 +200,13 @@ class SendingNode:
     def files(self) -> dict[str, bytes]:
         return {each.name: each.read_bytes() for each in self.root.iterdir()}
 
+    def is_noted(self, name: str) -> bool:
+        """Is the file sent as it is now, and in the ledger for good?"""
+        entry = self._kept.get(("", name))
+        stat = (self.root / name).stat()
+        is_sent = entry is not None and entry.state == SENT and entry.describes(identity_of(stat))
+        return is_sent and ("", name) not in self.ledger._dirty
+
     def is_done(self) -> bool:
         """Is every file sent as it is now?"""
         if self.sender._active or self.sender._outbox.full or self.producer._queue:
@@ -216,8 +223,10 @@ class SendingNode:
 
 
 def identity_of(stat: os.stat_result) -> Identity:
-    """As the product's, but without the inode's own time, which is not ours to set."""
-    return Identity(stat.st_size, stat.st_mtime_ns, stat.st_ino, stat.st_mtime_ns)
+    """As the product's. The inode's own time is not ours to set, so its permissions stand for
+    it: `World.touched` changes them."""
+    touched_ns = stat.st_mtime_ns + (stat.st_mode & 0o77)
+    return Identity(stat.st_size, stat.st_mtime_ns, stat.st_ino, touched_ns)
 
 
 # -- the receiving side --------------------------------------------------------------------
@@ -228,6 +237,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.fuse = Fuse()
+        self.full = False
         self.spool: dict[VersionId, bytearray] = {}
         self.synced: dict[VersionId, bytes] = {}
         self.named: dict[str, bytes] = {}
@@ -236,7 +246,11 @@ class Disk:
         self.journals: list[JournalRows] = [JournalRows()]
 
     def cut_power(self, journal_lost: bool) -> None:
-        """Whatever was not made durable is gone; the journal may lose its last transaction."""
+        """Whatever was not made durable is gone.
+
+        One of two bad things happens beside: the journal loses its last transaction, or the
+        unfinished files keep their size, but not what was written since their last sync.
+        """
         for path, before, version, content in reversed(self.fresh):
             if before is None:
                 self.named.pop(path, None)
@@ -244,9 +258,14 @@ class Disk:
                 self.named[path] = before
             self.synced[version] = content
         self.fresh.clear()
+        sizes = {version: len(each) for version, each in self.spool.items()}
         self.spool = {version: bytearray(each) for version, each in self.synced.items()}
-        if journal_lost and len(self.journals) > 1:
-            self.journals.pop()
+        if journal_lost:
+            self.journals = self.journals[:1]
+            return
+        for version, size in sizes.items():
+            file = self.spool.setdefault(version, bytearray())
+            file.extend(bytes(max(0, size - len(file))))
 
 
 class JournalRows(NamedTuple):
@@ -308,6 +327,8 @@ class MemorySpool:
         self._disk = disk
 
     def write(self, version: VersionId, start: int, data: bytes) -> None:
+        if self._disk.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         file = self._disk.spool.setdefault(version, bytearray())
         file.extend(bytes(max(0, start - len(file))))
         file[start : start + len(data)] = data
@@ -359,6 +380,8 @@ class MemorySink:
         disk = self._node.disk
         disk.fuse.step()
         version = manifest.version
+        assert self._node.receiver is not None
+        assert not self._node.receiver._journal.finished(version), "it was published here before"
         content = bytes(disk.spool.pop(version))
         assert disk.synced.pop(version) == content, "it got its name before it was durable"
         before = disk.named.get(manifest.path)
@@ -427,8 +450,14 @@ class ReceivingNode:
         self.receiver._close()
         self.receiver = None
 
-    def kill(self, fuse: int, power: bool, journal_lost: bool) -> None:
-        """Kill it before the step number `fuse` of some further turns, maybe by a power cut."""
+    def kill(self, fuse: int, how: str) -> None:
+        """Kill it before the step number `fuse` of some further turns.
+
+        Args:
+            how: "killed"; "power cut", which loses what is not durable; "journal lost", the same
+                with the journal's last transaction; "spool wiped", where somebody then removes
+                the unfinished files.
+        """
         self.disk.fuse.left = fuse
         with suppress(Killed):
             self.turn(3)
@@ -436,16 +465,20 @@ class ReceivingNode:
         self.world.note_doubtful(self)
         self.world.forget(self.consumer)
         self.receiver = None
-        if power:
-            self.disk.cut_power(journal_lost)
+        if how == "spool wiped":
+            self.disk.spool.clear()
+            self.disk.synced.clear()
+        elif how != "killed":
+            self.disk.cut_power(how == "journal lost")
 
     def is_done(self) -> bool:
         if self.receiver is None:
             return True
         positions = self.receiver._assembler.positions()
-        ends = self.world.ends()
+        logs = self.world.broker._topic(TOPIC).logs
         return not self.receiver._effects and all(
-            position == ends[each] for each, position in positions.items()
+            max(position, logs[each].first) == logs[each].end
+            for each, position in positions.items()
         )
 
 
@@ -472,6 +505,8 @@ class World:
         self.publications: list[Publication] = []
         self.doubtful: set[VersionId] = set()  # may be published once more
         self.history: dict[str, set[bytes]] = {}  # every content that a path ever had
+        # By computer and inode: the contents of a file, with their times.
+        self.backups: dict[tuple[str, int], list[tuple[bytes, int]]] = {}
         self.senders = [
             SendingNode(self, "a", growing=False),
             SendingNode(self, "b", growing=True),
@@ -507,9 +542,25 @@ class World:
         os.utime(node.root / name, ns=(now, now))
         self.seen(node, name)
 
+    def touched(self, node: SendingNode, name: str) -> None:
+        """Somebody changed the file's permissions, and nothing else."""
+        file = node.root / name
+        file.chmod(file.stat().st_mode ^ 0o040)
+
     def seen(self, node: SendingNode, name: str) -> None:
-        content = (node.root / name).read_bytes()
+        file = node.root / name
+        content, stat = file.read_bytes(), file.stat()
         self.history.setdefault(f"{node.name}/{name}", set()).add(content)
+        self.backups.setdefault((node.name, stat.st_ino), []).append((content, stat.st_mtime_ns))
+
+    def put_back(self, node: SendingNode, name: str, which: int) -> None:
+        """Put back one of the file's former contents with its time, as `cp -p` does."""
+        file = node.root / name
+        kept = self.backups[node.name, file.stat().st_ino]
+        content, mtime_ns = kept[which % len(kept)]
+        file.write_bytes(content)
+        os.utime(file, ns=(mtime_ns, mtime_ns))
+        self.seen(node, name)
 
     # -- the topic -------------------------------------------------------------------------
 
