@@ -173,7 +173,7 @@ REASONS = {
     "bad-path": "the path is one that is refused everywhere, such as `../x` or `CON`",
     "bad-header": "a header is missing, comes twice, or has a value that it cannot have",
     "bad-size": "sizes, counts or positions do not fit each other or a limit",
-    "bad-mtime": "A record of the older format whose time of modification is not a time.",
+    "bad-mtime": "the time of modification in a record of the older format is not a time",
     "bad-digest": "the digest is malformed, or not that of the content",
     "no-beginning": "the first record of the version is not in the topic, or not any more",
     "gap": "a record or bytes of the version are missing",
