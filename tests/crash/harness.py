@@ -235,8 +235,8 @@ class Killer:
         self.look_after()
 
     def _pause(self) -> None:
-        """Mostly until both work, and then a random time more."""
-        if self.random.random() < 0.7:
+        """Often until both work, and then a random time more."""
+        if self.random.random() < 0.5:
             wait_until(self._both_work, 120, "sender and receiver are at work")
         until = time.monotonic() + self.random.uniform(0.05, 2.0)
         while time.monotonic() < until:

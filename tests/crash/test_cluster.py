@@ -102,7 +102,7 @@ def test_each_broker_is_killed_in_turn(
         bytes=stream.written,
         records_sent_again=content.repeated,
         published_again=len(doubles(receiver)),
-        waits=[each["reason"] for each in sender.events("waiting") + receiver.events("waiting")],
+        waits=len(sender.events("waiting") + receiver.events("waiting")),
     )
     assert problem_events(sender, receiver) == []
     assert doubles(receiver) == {}

@@ -18,7 +18,7 @@ from crash.programs import wait_until
 from crash.proxy import TO_BROKER, TO_CLIENT, Proxy
 from crash.tree import MB, random_file
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.slow]
 
 MOST_AGAIN = 0.05
 # A small file at full speed would be through before its receiver's first checkpoint: one second.
@@ -97,7 +97,7 @@ def test_a_killed_receiver_receives_little_again(
     closing(
         bytes=size,
         killed_at=at_kill,
-        wire_bytes_without_a_kill=usual,
+        wire_bytes_counted_as_usual=usual,
         wire_bytes_again=again,
         share=f"{again / size:.2%}",
     )

@@ -109,6 +109,7 @@ def test_delete_keeps_a_file_whose_copy_in_the_topic_is_gone(world: World) -> No
     assert digest_of(world.source / "lost copy.bin") == before
 
 
+@pytest.mark.slow
 def test_a_sender_killed_while_it_deletes_loses_nothing(world: World) -> None:
     world.create_topic()
     count = 40
@@ -130,6 +131,7 @@ def test_a_sender_killed_while_it_deletes_loses_nothing(world: World) -> None:
     assert {name: digest_of(path) for name, path in files_below(world.target).items()} == digests
 
 
+@pytest.mark.slow
 def test_move_goes_across_file_systems_and_survives_a_kill(world: World) -> None:
     memory = Path("/dev/shm")
     if not memory.is_dir() or memory.stat().st_dev == world.source.stat().st_dev:
@@ -157,6 +159,7 @@ def test_move_goes_across_file_systems_and_survives_a_kill(world: World) -> None
     assert set(found) == set(digests)
 
 
+@pytest.mark.slow
 def test_dead_letters_are_listed_and_retried(world: World) -> None:
     world.create_topic()
     random_file(world.source / "results", 3 * MB, 1)
@@ -188,6 +191,7 @@ def test_dead_letters_are_listed_and_retried(world: World) -> None:
     assert_equal_trees(world.source, world.target)
 
 
+@pytest.mark.slow
 def test_a_growing_file_survives_kills(world: World) -> None:
     world.create_topic()
     sender, receiver = world.sender("--growing").start(), world.receiver().start()

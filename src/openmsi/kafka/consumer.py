@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from openmsi.errors import BrokerUnreachable
+from openmsi.errors import BrokerUnreachable, OpenMSIError
 from openmsi.kafka.conditions import Conditions
 from openmsi.kafka.lookup import watermarks
 from openmsi.kafka.mapping import is_unreachable, mapped, to_error
@@ -26,7 +26,7 @@ _TIMEOUT = 10.0
 _COMMITTED_TIMEOUT = 5.0
 _CLOSE_TIMEOUT = 5.0
 # What may be fetched while a commit is waited for, before fetching is paused.
-_EARLY_BYTES = 8 * 1024 * 1024
+_EARLY_BYTES = 48 * 1024 * 1024
 _STEP = 0.005
 
 
@@ -149,7 +149,14 @@ class KafkaConsumer:
                 raise error from exception
             self._conditions.passing(error)
             return
-        offsets = self._listener.assigned({each.partition: _point(each) for each in found})
+        try:
+            offsets = self._listener.assigned({each.partition: _point(each) for each in found})
+        except OpenMSIError as error:
+            if not error.retriable:
+                raise
+            # A broker went while the listener asked for offsets: it is asked again.
+            self._conditions.passing(error)
+            return
         starts = [TopicPartition(self._topic, each, offsets[each]) for each in self._waiting]
         with mapped(self._what):
             self._client.incremental_assign(starts)

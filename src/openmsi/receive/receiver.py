@@ -367,9 +367,11 @@ class Receiver:
             self._report(Started(self._job.destination, self._job.topic.name, self._job.group))
         self._assigned = True
         self._heard = time.monotonic()
+        # Asked first: when a broker goes meanwhile, all of this is done again.
+        limits = {partition: self._consumer.offsets(partition) for partition in points}
         starts = {}
         for partition, committed in points.items():
-            low, high = self._consumer.offsets(partition)
+            low, high = limits[partition]
             start, handled, saved = where_to_start(
                 self._journal, self._spool, partition, committed, low
             )

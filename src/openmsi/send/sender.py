@@ -41,7 +41,17 @@ from openmsi.send.after import AfterSending
 from openmsi.send.files import Identity, open_to_read
 from openmsi.send.finder import Finder, Settled
 from openmsi.send.job import SendJob, SendStats
-from openmsi.send.ledger import GONE, IN_FLIGHT, SENT, Entry, Ledger, failed, in_flight, sent
+from openmsi.send.ledger import (
+    FAILED,
+    GONE,
+    IN_FLIGHT,
+    SENT,
+    Entry,
+    Ledger,
+    failed,
+    in_flight,
+    sent,
+)
 from openmsi.send.names import check_twin, shown, topic_path
 from openmsi.send.outbox import OpenProducer, Outbox
 from openmsi.send.reading import Reading
@@ -232,7 +242,15 @@ class Sender:
     def _abort_left_behind(self, known: Entry, reason: str) -> None:
         if known.state == IN_FLIGHT:
             path = topic_path(known.native, self._job.prefix)
+            self._note_given_up(replace(known, state=FAILED, reason=reason))
             self._outbox.send(Abort(path, VersionId(known.version), reason), None)
+
+    def _note_given_up(self, entry: Entry) -> None:
+        # Before the abort is sent: after a crash, nothing may go on with a version that the
+        # topic calls off.
+        self._ledger.note(entry)
+        with contextlib.suppress(DiskFull):  # noticed and waited for in `_keep_ledger`
+            self._ledger.flush()
 
     # -- files that are sent while they are written ----------------------------------------
 
@@ -310,10 +328,7 @@ class Sender:
     def _send_abort(self, abort: Abort, each: Reading) -> None:
         if each in self.reading:
             self.reading.remove(each)
-        # Noted first: after a crash, nothing may go on with a version that the topic calls off.
-        self._ledger.note(failed(each.native, each.identity, each.attempt, abort.reason))
-        with contextlib.suppress(DiskFull):  # noticed and waited for in `_keep_ledger`
-            self._ledger.flush()
+        self._note_given_up(failed(each.native, each.identity, each.attempt, abort.reason))
         self._outbox.send(abort, (each, ABORT_INDEX))
 
     def _found_unchanged(self, each: Reading, entry: Entry) -> None:

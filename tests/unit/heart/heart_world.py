@@ -17,10 +17,10 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from unittest.mock import patch
 
 from openmsi.errors import KafkaFailure
@@ -411,6 +411,18 @@ class FusedConsumer(MemoryConsumer):
         self._fuse.step()
 
 
+class WatchedReceiver(Receiver):
+    """Tells the world what it leaves uncommitted when it gives partitions away."""
+
+    def __init__(self, node: ReceivingNode, *args: Any) -> None:
+        super().__init__(*args)
+        self._node = node
+
+    def lost(self, partitions: Collection[int]) -> None:
+        self._node.world.note_doubtful(self._node)
+        super().lost(partitions)
+
+
 class ReceivingNode:
     """One computer of the group: its disk, and the receiver that may be killed."""
 
@@ -430,7 +442,8 @@ class ReceivingNode:
             return FusedConsumer(self.world.broker, self.disk.fuse)
 
         with patch("openmsi.receive.receiver.Spool", lambda _: MemorySpool(self.disk)):
-            self.receiver = Receiver(
+            self.receiver = WatchedReceiver(
+                self,
                 ReceiveJob(self.world.info, GROUP),
                 open_consumer,
                 MemorySink(self),
@@ -579,8 +592,8 @@ class World:
     # -- what may happen twice -------------------------------------------------------------
 
     def note_doubtful(self, node: ReceivingNode) -> None:
-        """A receiver loses its partitions without a last word. What it published since its last
-        commit is published again by whoever reads these records next."""
+        """A receiver is without its partitions. What it published and could not commit is
+        published again by whoever reads these records next."""
         committed = self.committed()
         for each in self.publications:
             manifest = each.manifest

@@ -7,9 +7,9 @@ the end everything is left alone for a while, and all must have arrived.
 
 What exactly "once" means: a version is published once per group, except that
 
-- a receiver that ends without a last word (killed, power cut, thrown out of the group) may have
-  published versions that it did not commit yet: these are published again, equal, by whoever
-  takes their records next;
+- a receiver that loses its partitions without a last word (killed, power cut, thrown out of the
+  group), or gives them away while its disk is full, may have published versions that it did not
+  commit: these are published again, equal, by whoever takes their records next;
 - a sender that is killed before it hears that a version arrived sends it again under the same
   id, and a receiver of the group that did not publish it itself cannot know that.
 
@@ -242,7 +242,7 @@ class Heart(RuleBasedStateMachine):
         if not self.running():
             world.receivers[0].start()
         for _ in range(200):
-            world.clock.advance(2.5)
+            world.clock.advance(5.0)  # a file that failed often is tried again every 10 minutes
             for sender in world.senders:
                 sender.turn(4)
             for receiver in self.running():
