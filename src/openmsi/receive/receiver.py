@@ -375,15 +375,21 @@ class Receiver:
             start, handled, saved = where_to_start(
                 self._journal, self._spool, partition, committed, low
             )
-            if not low <= start <= high:
-                gone = f"records {start} to {low}" if start < low else f"everything before {start}"
-                text = f"{self._job.topic.name}[{partition}]: {gone} no longer in the topic"
-                self._report(Notice(f"{text}; receiving goes on at {low}"))
+            if start < low:
+                self._tell_gone(partition, f"records {start} to {low}", low)
+                start = low
+                handled = SafePoint(low, max(low, handled.position), handled.open)
+            elif start > high:
+                self._tell_gone(partition, f"everything before {start}", low)
                 start, handled = low, SafePoint(low, low)
             self._assembler.assigned(partition, start, handled, saved, self._heard)
             starts[partition] = start
             self._ends[partition] = high
         return starts
+
+    def _tell_gone(self, partition: int, what: str, low: int) -> None:
+        where = f"{self._job.topic.name}[{partition}]"
+        self._report(Notice(f"{where}: {what} no longer in the topic; receiving goes on at {low}"))
 
     def revoked(self, partitions: Collection[int]) -> None:
         waits = self._blocked or self._effects or self._ready

@@ -159,7 +159,10 @@ class Finder:
 
     def growing(self, least: int) -> Iterator[Settled]:
         """The files that are not settled but have `least` bytes already."""
+        now = time.monotonic()
         for native in self._settler.unsettled():
+            if self._retry.get(native, (now, 0))[0] > now:
+                continue
             try:
                 stat = os.lstat(self._job.root / native)
             except OSError:

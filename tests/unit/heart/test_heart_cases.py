@@ -95,7 +95,6 @@ def test_a_growing_file_that_another_one_replaces_is_aborted_once(world: World) 
     assert everything_is_settled(world)
 
 
-@pytest.mark.xfail(reason="each look at a growing file that cannot be opened doubles the delay")
 def test_a_growing_file_that_was_locked_for_a_moment_is_tried_again_soon(world: World) -> None:
     node = world.senders[1]
     node.locked.add("f")
@@ -106,7 +105,6 @@ def test_a_growing_file_that_was_locked_for_a_moment_is_tried_again_soon(world: 
     assert world.receivers[0].disk.named == {"b/f": b"abcdef"}
 
 
-@pytest.mark.xfail(reason="what is known beyond the topic's new beginning is thrown away")
 def test_retention_makes_nobody_publish_again_what_the_group_published(world: World) -> None:
     # Given a version that is still open, and behind it one that is published and committed,
     node = world.senders[0]
