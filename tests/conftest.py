@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,12 @@ from openmsi.broker import LocalBroker
 LocalBroker(pathlib.Path(sys.argv[1], "broker")).wipe()
 shutil.rmtree(sys.argv[1], ignore_errors=True)
 """
+
+# A run in the background may have been told to ignore these, and every child would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
