@@ -64,7 +64,7 @@ MAX_LARGE_READING = 4  # of these, so that large files leave room for small ones
 LARGE_BYTES = 8 * 2**20
 LEDGER_SECONDS = 0.2
 GROWING_SECONDS = 0.5
-MAX_ATTEMPTS_ONCE = 5
+MAX_TRIES_ONCE = 5
 BUSY_SECONDS = 0.1
 STOP_SECONDS = 5.0
 
@@ -98,6 +98,7 @@ class Sender:
         self._active: dict[str, Reading] = {}  # until all is acknowledged
         self._growing: dict[str, Reading] = {}
         self._growing_due = 0.0
+        self._tries: dict[str, int] = {}  # of files that changed while they were read
         self._ledger_due = 0.0
         self._disk = Waits(report)
         self._disk_full = False
@@ -389,6 +390,7 @@ class Sender:
         self._ledger.note(entry)
         if self._after is not None:
             self._after.sent(entry)
+        self._tries.pop(each.native, None)
         self.stats.sent += 1
         self.stats.bytes_sent += manifest.size
         self._leave(each)
@@ -397,7 +399,8 @@ class Sender:
     def _gave_up(self, each: Reading) -> None:
         self._leave(each)
         reason = each.transfer.reason
-        if not each.changed or (self._job.once and each.attempt >= MAX_ATTEMPTS_ONCE):
+        tries = self._tries[each.native] = self._tries.get(each.native, 0) + 1
+        if not each.changed or (self._job.once and tries >= MAX_TRIES_ONCE):
             self._fail(each.native, reason, each.identity, each.attempt)
             return
         self._ledger.note(failed(each.native, each.identity, each.attempt, reason))

@@ -485,13 +485,18 @@ class ReceivingNode:
             self.disk.cut_power(how == "journal lost")
 
     def is_done(self) -> bool:
+        """Has it all partitions, and read them to their ends?"""
         if self.receiver is None:
-            return True
+            return False
         positions = self.receiver._assembler.positions()
         logs = self.world.broker._topic(TOPIC).logs
-        return not self.receiver._effects and all(
-            max(position, logs[each].first) == logs[each].end
-            for each, position in positions.items()
+        return (
+            len(positions) == len(logs)
+            and not self.receiver._effects
+            and all(
+                max(position, logs[each].first) == logs[each].end
+                for each, position in positions.items()
+            )
         )
 
 

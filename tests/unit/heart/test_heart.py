@@ -199,6 +199,8 @@ class Heart(RuleBasedStateMachine):
 
     @invariant()
     def commits_never_go_back(self) -> None:
+        if self.eaten:
+            return  # a version that lost its beginning may be open in one journal only
         for partition, point in self.world.committed().items():
             before = self.highest.get(partition, point)
             assert point.offset >= before.offset
@@ -241,6 +243,8 @@ class Heart(RuleBasedStateMachine):
             receiver.disk.full = False
         if not self.running():
             world.receivers[0].start()
+        for receiver in self.running()[1:]:
+            receiver.stop()
         for _ in range(200):
             world.clock.advance(5.0)  # a file that failed often is tried again every 10 minutes
             for sender in world.senders:
