@@ -20,7 +20,8 @@ from openmsi.broker.settings import Kafka
 from openmsi.broker.state import Node, State
 from openmsi.errors import LocalBrokerError
 
-_START_SECONDS = 60.0
+# After a crash a broker reads its logs again first, gigabytes of them on a slow disk.
+_START_SECONDS = 180.0
 _STOP_SECONDS = 20.0
 
 
