@@ -66,6 +66,7 @@ _MISCONFIGURED = {
 }
 # Pass by themselves, or after the next rebalance; the client does not mark all of them so.
 _PASSING = {
+    KafkaError.UNKNOWN,  # a broker that is going down may answer so
     KafkaError.ILLEGAL_GENERATION,
     KafkaError.REBALANCE_IN_PROGRESS,
     KafkaError.UNKNOWN_MEMBER_ID,
