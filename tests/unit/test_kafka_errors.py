@@ -62,7 +62,7 @@ def test_every_code_has_a_what_a_why_and_a_cure(name: str) -> None:
             "ILLEGAL_GENERATION REBALANCE_IN_PROGRESS UNKNOWN_MEMBER_ID _WAIT_COORD "
             "COORDINATOR_NOT_AVAILABLE NOT_ENOUGH_REPLICAS LEADER_NOT_AVAILABLE _PURGE_QUEUE",
         ),
-        (KafkaFailure, False, "INVALID_RECORD UNKNOWN _BAD_MSG OFFSET_METADATA_TOO_LARGE"),
+        (KafkaFailure, False, "INVALID_RECORD _BAD_MSG OFFSET_METADATA_TOO_LARGE"),
     ],
 )
 def test_codes_become_the_errors_that_the_documentation_names(
