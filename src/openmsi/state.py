@@ -196,6 +196,27 @@ def _open(path: Path, schema: str, form: int) -> sqlite3.Connection:
     return db
 
 
+@contextlib.contextmanager
+def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """Everything inside is written, or nothing.
+
+    Raises:
+        DiskFull: nothing was written; try again later.
+        LocalDiskError: the file at `path` cannot be written.
+    """
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:  # a full disk has ended it already
+                db.execute("ROLLBACK")
+            raise
+    except sqlite3.Error as error:
+        raise database_error(path, error) from error
+
+
 def database_error(path: Path, error: sqlite3.Error) -> OpenMSIError:
     """The error of our tree for one of SQLite's while the state is in use."""
     if "full" in str(error):

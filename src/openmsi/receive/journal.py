@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -17,11 +16,11 @@ from openmsi.kafka.seam import TopicInfo
 from openmsi.protocol import Manifest, Opening, VersionId, check_path
 from openmsi.receive.assembly import Saved
 from openmsi.state import (
-    database_error,
     disk_error,
     make_directory,
     open_database,
     state_file,
+    transaction,
 )
 
 FORM = 1
@@ -163,17 +162,8 @@ class Journal:
             DiskFull: nothing was written; try again later.
         """
         now = time.time()
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._write(positions, saved, now)
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has ended it already
-                    self._db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise database_error(self.path, error) from error
+        with transaction(self._db, self.path):
+            self._write(positions, saved, now)
         self._published.clear()
         self._letters.clear()
 

@@ -20,7 +20,7 @@ from openmsi.kafka.seam import TopicInfo
 from openmsi.protocol import Manifest, VersionId
 from openmsi.send.files import Identity
 from openmsi.send.transfer import Progress
-from openmsi.state import database_error, open_database, state_file
+from openmsi.state import database_error, open_database, state_file, transaction
 
 FORM = 1
 SENT, IN_FLIGHT, FAILED, BASELINE = "sent", "in-flight", "failed", "baseline"
@@ -194,17 +194,8 @@ class Ledger:
         if not self._dirty:
             return
         rows = [msgspec.structs.astuple(entry) for entry in self._dirty.values()]
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                self._db.executemany(_UPSERT, rows)
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has ended it already
-                    self._db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as error:
-            raise database_error(self.path, error) from error
+        with transaction(self._db, self.path):
+            self._db.executemany(_UPSERT, rows)
         self._dirty.clear()
 
     def close(self) -> None:
