@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import IO
 
 import msgspec
 
 from openmsi.errors import RecordRejected
-from openmsi.kafka.seam import Fetched
+from openmsi.kafka.seam import ReadRecord
 from openmsi.protocol import Chunk, Digest, VersionId, algorithm_of, decode, digest_of, new_hasher
-
-# partition, offset -> the record there; None when it is not there any more.
-ReadRecord = Callable[[int, int], Fetched | None]
 
 
 class Place(msgspec.Struct, frozen=True):

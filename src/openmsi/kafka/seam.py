@@ -58,6 +58,10 @@ class Fetched(NamedTuple):
 Notice = Callable[[OpenMSIError | None], None]
 
 
+# partition, offset -> the record there; None when it is not there any more.
+ReadRecord = Callable[[int, int], Fetched | None]
+
+
 class Producer(Protocol):
     """Sends records to one topic, idempotently, each acknowledged by all in-sync replicas.
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 
 from openmsi.errors import RecordRejected
 from openmsi.events import DeadLetter, Notice, Report
-from openmsi.kafka.seam import Consumer, Fetched, Rebalanced, TopicInfo
+from openmsi.kafka.seam import Consumer, Fetched, ReadRecord, Rebalanced, TopicInfo
 from openmsi.kafka.seam import Notice as OnNotice
 from openmsi.protocol import Abort, Manifest, SafePoint, VersionId, decode
 from openmsi.receive.assembly import Saved
 from openmsi.receive.journal import Journal
 from openmsi.receive.receiver import ReceiveJob, Receiver
 from openmsi.receive.sink import Sink
-
-# partition, offset -> the record there; None when it is not there any more.
-ReadRecord = Callable[[int, int], Fetched | None]
 
 
 def retry(
