@@ -237,7 +237,7 @@ class Killer:
     def _pause(self) -> None:
         """Often until both work, and then a random time more."""
         if self.random.random() < 0.5:
-            wait_until(self._both_work, 120, "sender and receiver are at work")
+            wait_until(self._both_work, 300, "sender and receiver are at work")
         until = time.monotonic() + self.random.uniform(0.05, 2.0)
         while time.monotonic() < until:
             self.look_after()

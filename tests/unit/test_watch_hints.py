@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -162,3 +163,21 @@ def test_taking_waits_for_the_first_hint_only(root: Path) -> None:
     began = time.monotonic()
     assert watcher.take(10) == [Hint("touched", "a")]
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="it sends itself signals")
+def test_waiting_for_hints_ends_in_time_although_signals_come(root: Path) -> None:
+    script = f"""
+import os, pathlib, random, signal, threading, time
+from openmsi.send.watch import Watcher
+signal.signal(signal.SIGTERM, lambda *_: None)
+def knock():
+    while True:
+        time.sleep(random.uniform(0.0009, 0.0011))
+        os.kill(os.getpid(), signal.SIGTERM)
+watcher = Watcher(pathlib.Path({str(root)!r}))
+threading.Thread(target=knock, daemon=True).start()
+for _ in range(1000):
+    watcher.take(0.001)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=30)

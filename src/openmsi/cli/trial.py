@@ -74,7 +74,7 @@ class Child:
         verb: str,
         arguments: list[str],
         home: Path,
-        heard: queue.SimpleQueue[tuple[float, Child, Heard | None]],
+        heard: queue.Queue[tuple[float, Child, Heard | None]],
     ) -> None:
         self.verb = verb
         self._words = home / f"{verb}.err"
@@ -149,7 +149,7 @@ class Trial:
         self._home = home
         self._common = ["--topic", topic, *connection]
         self._say = say
-        self._heard: queue.SimpleQueue[tuple[float, Child, Heard | None]] = queue.SimpleQueue()
+        self._heard: queue.Queue[tuple[float, Child, Heard | None]] = queue.Queue()
         self._children: list[Child] = []
         self._started: set[str] = set()
         self._by_name: dict[str, list[Item]] = {}

@@ -48,7 +48,8 @@ class Watcher(FileSystemEventHandler):
 
     def __init__(self, root: Path) -> None:
         self._root = os.fspath(root)
-        self._hints: queue.SimpleQueue[Hint] = queue.SimpleQueue()
+        # Not a SimpleQueue: after a signal, its `get` may wait for ever (CPython 3.11).
+        self._hints: queue.Queue[Hint] = queue.Queue()
         self._observer: Any = None
         self._overflowed = False
 
