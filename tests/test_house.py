@@ -11,11 +11,12 @@ ROOT = Path(__file__).parent.parent
 LINT_IMPORTS = "import importlinter.cli; importlinter.cli.lint_imports_command()"
 
 # Tests that use neither network nor disk, and what they alone must cover.
-PURE_TESTS = ["commit", "digests", "native", "paths", "legacy*", "transfer", "assembly"]
+PURE_TESTS = ["commit", "digests", "native", "paths", "legacy*", "transfer", "assembly", "spread"]
 HEART = [
     "src/openmsi/protocol/*",
     "src/openmsi/send/transfer.py",
     "src/openmsi/receive/assembly.py",
+    "src/openmsi/receive/progress.py",
 ]
 
 

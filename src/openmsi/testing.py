@@ -259,14 +259,20 @@ class MemoryConsumer:
         self._paused: set[int] = set()
         self._turn = 0
         self._evicted = False
+        self._leaving = False
 
     def subscribe(self, listener: Rebalanced) -> None:
         self._listener = listener
+        self._leaving = False
 
     def poll(self, max_records: int, timeout: float) -> list[Fetched]:
         if self._watch.is_away():
             return []
         topic = self._broker._topic(self._topic)
+        if self._leaving:
+            self._let_go(self._next, lost=self._evicted)
+            self._leave_now()
+            return []
         self._rebalance(topic.info.partitions)
         fetched: list[Fetched] = []
         ready = [each for each in sorted(self._next) if each not in self._paused]
@@ -335,8 +341,18 @@ class MemoryConsumer:
         log = self._broker._topic(self._topic).logs[partition]
         return log.first, log.end
 
+    def leave(self) -> None:
+        self._leaving = True
+
+    def members(self) -> int:
+        self._broker._answer()
+        return len(self._broker._group(self._topic, self._group).members)
+
     def close(self) -> None:
         self._let_go(self._next, lost=self._evicted)
+        self._leave_now()
+
+    def _leave_now(self) -> None:
         members = self._broker._group(self._topic, self._group).members
         if self in members:
             members.remove(self)

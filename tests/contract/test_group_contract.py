@@ -131,3 +131,29 @@ def test_what_the_listener_raises_comes_out_of_poll(broker: Broker, topic: Topic
     member = Member(broker.consumer(topic.name, "broken-" + topic.name), broken)
     with closing(member), pytest.raises(Broken):
         poll_until(lambda: False, member)
+
+
+def test_a_member_that_left_has_nothing_until_it_subscribes_again(
+    broker: Broker, topic: TopicInfo
+) -> None:
+    group = "leave-" + topic.name
+    send(broker, topic.name, *spread(5))
+    with (
+        closing(Member(broker.consumer(topic.name, group))) as first,
+        closing(Member(broker.consumer(topic.name, group))) as second,
+    ):
+        poll_until(lambda: bool(first.owned) and bool(second.owned), first, second)
+        assert first.consumer.members() == 2
+        second.commit_on_revoke = {each: SafePoint(1, 2) for each in second.owned}
+        moved = set(second.owned)
+        second.consumer.leave()
+        poll_until(lambda: len(first.owned) == 3, first, second)
+        assert second.owned == set()
+        assert {each: first.points[each] for each in moved} == second.commit_on_revoke
+        assert second.consumer.members() == 1
+        second.commit_on_revoke = {}
+        first.consumer.leave()
+        poll_until(lambda: not first.owned, first, second)
+        assert first.consumer.members() == 0
+        second.consumer.subscribe(second)
+        poll_until(lambda: len(second.owned) == 3, first, second)

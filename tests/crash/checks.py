@@ -16,7 +16,8 @@ from crash.harness import World
 from crash.programs import Failed, Program
 from crash.tree import digest_of, files_below
 from openmsi.errors import RecordRejected
-from openmsi.protocol import Abort, Record, decode
+from openmsi.protocol import Abort, Record
+from openmsi.protocol.native import decode_native
 
 
 @dataclass
@@ -55,7 +56,7 @@ def read_topic(bootstrap: str, topic: str) -> TopicContent:
         found.records += 1
         found.bytes += len(record.value or b"")
         try:
-            item = decode(record)
+            item = decode_native(record)
         except RecordRejected:
             found.rejected += 1
             continue

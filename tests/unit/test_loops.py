@@ -40,12 +40,12 @@ from openmsi.protocol import (
     Opening,
     Record,
     VersionId,
-    decode,
     digest_of,
     encode,
     new_hasher,
 )
 from openmsi.protocol import Path as TopicPath
+from openmsi.protocol.native import decode_native
 from openmsi.receive import receiver as receiving
 from openmsi.receive.journal import Journal
 from openmsi.receive.receiver import ReceiveJob, Receiver
@@ -151,7 +151,7 @@ class Lab:
         for partition in range(admin.describe_topic(TOPIC).partitions):
             offset = 0
             while (fetched := admin.read(TOPIC, partition, offset)) is not None:
-                found.append(decode(fetched.record))
+                found.append(decode_native(fetched.record))
                 offset += 1
         return found
 
@@ -838,7 +838,7 @@ def test_a_file_that_is_locked_when_the_sender_restarts_is_resumed_afterwards(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr("openmsi.send.sender.open_to_read", locked)
+        patch.setattr("openmsi.send.plan.open_to_read", locked)
         lab.send()
     # then it goes on afterwards with the same version.
     lab.send()

@@ -29,11 +29,11 @@ from openmsi.protocol import (
     Record,
     VersionId,
     algorithm_of,
-    decode,
     digest_of,
     encode,
     new_hasher,
 )
+from openmsi.protocol.native import decode_native as decode
 from openmsi.protocol.native import is_native
 from openmsi.protocol.values import MAX_CHUNKS, MAX_SIZE
 

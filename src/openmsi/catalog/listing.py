@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
 
 from openmsi.errors import RecordRejected
 from openmsi.kafka.seam import Consumer, Fetched
 from openmsi.protocol import (
+    SEVERAL,
     Abort,
     Closing,
+    LegacyChunk,
     Manifest,
     Opening,
     Path,
     SafePoint,
+    Spans,
     VersionId,
     decode,
 )
@@ -44,6 +50,16 @@ def current_versions(consumer: Consumer, topic: str) -> dict[Path, Manifest]:
 QUIET_POLLS = 75  # of 0.2 s each
 
 
+@dataclass(slots=True)
+class _Spread:
+    """What was seen of a version in the older format."""
+
+    spans: Spans = field(default_factory=Spans)
+    end: int | None = None
+    timestamp_ms: int = 0
+    places: list[tuple[int, int]] = field(default_factory=list)
+
+
 class _Listing:
     def __init__(self, consumer: Consumer, topic: str) -> None:
         self._consumer = consumer
@@ -51,6 +67,7 @@ class _Listing:
         self._ends: dict[int, int] | None = None
         self._positions: dict[int, int] = {}
         self._open: dict[VersionId, tuple[int, Opening]] = {}  # with the first offset
+        self._spread: dict[VersionId, _Spread] = {}
         self.current: dict[Path, Manifest] = {}
 
     def assigned(self, points: Mapping[int, SafePoint]) -> Mapping[int, int]:
@@ -88,6 +105,9 @@ class _Listing:
             item = decode(fetched.record)
         except RecordRejected:
             return
+        if isinstance(item, LegacyChunk):
+            self._take_legacy(fetched, item)
+            return
         if isinstance(item, Abort):
             self._open.pop(item.version, None)
             return
@@ -96,9 +116,42 @@ class _Listing:
         if item.closing is not None and item.version in self._open:
             first_offset, opening = self._open.pop(item.version)
             where = (fetched.partition, first_offset, fetched.offset)
-            self.current[item.path] = self._manifest(
-                item.path, item.version, opening, item.closing, where
+            found = self._manifest(item.path, item.version, opening, item.closing, where)
+            self.current[item.path] = msgspec.structs.replace(
+                found, timestamp_ms=fetched.timestamp_ms
             )
+
+    def _take_legacy(self, fetched: Fetched, chunk: LegacyChunk) -> None:
+        """Its records are in no order. Which content is newer, Kafka's timestamps tell."""
+        found = self._spread.setdefault(chunk.version, _Spread())
+        found.timestamp_ms = max(found.timestamp_ms, fetched.timestamp_ms)
+        found.places.append((fetched.partition, fetched.offset))
+        end = chunk.start + len(chunk.data)
+        found.spans.add(chunk.start, end)
+        if chunk.index == chunk.chunks - 1:
+            found.end = end
+        if found.end is None or found.spans.list() != [(0, found.end)]:
+            return
+        del self._spread[chunk.version]
+        known = self.current.get(chunk.path)
+        if known is not None and known.timestamp_ms > found.timestamp_ms:
+            return
+        partitions = {partition for partition, _ in found.places}
+        offsets = [offset for _, offset in found.places]
+        alone = len(partitions) == 1
+        self.current[chunk.path] = Manifest(
+            path=chunk.path,
+            version=chunk.version,
+            size=found.end,
+            mtime_ns=chunk.mtime_ns,
+            chunks=chunk.chunks,
+            digest=chunk.digest,
+            topic=self._topic,
+            partition=partitions.pop() if alone else SEVERAL,
+            first_offset=min(offsets) if alone else SEVERAL,
+            last_offset=max(offsets) if alone else SEVERAL,
+            timestamp_ms=found.timestamp_ms,
+        )
 
     def _manifest(
         self,

@@ -83,6 +83,17 @@ class KafkaAdmin:
             self._reader = Reader(self._settings)
         return self._reader.read(topic, partition, offset)
 
+    def members(self, group: str) -> int:
+        """How many members a consumer group has.
+
+        Raises:
+            BrokerUnreachable, NotAuthorized: as for all questions.
+        """
+        found = self._ask(
+            lambda: self._client.describe_consumer_groups([group])[group], f"group {group!r}"
+        )
+        return len(found.members)
+
     def close(self) -> None:
         """Let go of all connections."""
         if self._reader is not None:
@@ -133,6 +144,15 @@ def _info(topic: TopicDescription, entries: Mapping[str, ConfigEntry]) -> TopicI
     settings = {name: each.value for name, each in entries.items() if each.value is not None}
     replication = min((len(each.replicas) for each in topic.partitions), default=0)
     return topic_info(topic.name, str(topic.topic_id), len(topic.partitions), replication, settings)
+
+
+def count_members(settings: KafkaSettings, group: str) -> int:
+    """See `KafkaAdmin.members`; with connections of its own."""
+    admin = KafkaAdmin(settings)
+    try:
+        return admin.members(group)
+    finally:
+        admin.close()
 
 
 def open_admin(settings: KafkaSettings) -> KafkaAdmin:

@@ -6,11 +6,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 
 from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from openmsi.errors import BrokerUnreachable, OpenMSIError
+from openmsi.kafka.admin import count_members
 from openmsi.kafka.conditions import Conditions
 from openmsi.kafka.lookup import watermarks
 from openmsi.kafka.mapping import is_unreachable, mapped, to_error
@@ -37,6 +39,7 @@ class KafkaConsumer:
         self._topic = topic
         self._what = f"topic {topic!r}"
         self._group = f"group {group!r}"
+        self._count_members = partial(count_members, settings, group)
         self._where = f"Kafka at {settings.bootstrap_servers}"
         self._conditions = Conditions(notice, self._where)
         self._listener: Rebalanced | None = None
@@ -273,6 +276,15 @@ class KafkaConsumer:
         """
         with mapped(self._what):
             return watermarks(self._client, self._topic, partition, _TIMEOUT)
+
+    def leave(self) -> None:
+        """See `Consumer.leave`."""
+        with mapped(self._group):
+            self._client.unsubscribe()
+
+    def members(self) -> int:
+        """See `Consumer.members`."""
+        return self._count_members()
 
     def close(self) -> None:
         """See `Consumer.close`. Takes at most about 15 s, and only when a broker hangs.

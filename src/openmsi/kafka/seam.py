@@ -150,6 +150,18 @@ class Consumer(Protocol):
         """The first offset that still exists, and the one after the last."""
         ...
 
+    def leave(self) -> None:
+        """Leave the group; `subscribe` comes back. `revoked` is called from a later `poll`."""
+        ...
+
+    def members(self) -> int:
+        """How many members the group has now, this one included.
+
+        Raises:
+            OpenMSIError: no answer, or we may not know.
+        """
+        ...
+
     def close(self) -> None:
         """Leave the group. Calls `revoked` for what is still assigned. Takes about 15 s when
         a broker hangs, else well under one."""

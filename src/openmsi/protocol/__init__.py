@@ -1,5 +1,6 @@
 """Records <-> values. Pure: no IO, no clock, no threads, no logging."""
 
+from openmsi.protocol.codec import decode
 from openmsi.protocol.commit import SafePoint, decode_safe_point, encode_metadata
 from openmsi.protocol.digests import (
     DEFAULT_ALGORITHM,
@@ -9,11 +10,14 @@ from openmsi.protocol.digests import (
     digest_of,
     new_hasher,
 )
-from openmsi.protocol.native import decode, encode
+from openmsi.protocol.legacy import LegacyChunk, encode_legacy
+from openmsi.protocol.native import encode
 from openmsi.protocol.paths import SPOOL_NAME, Path, check_path, to_path
+from openmsi.protocol.spans import Spans
 from openmsi.protocol.values import (
     DEFAULT_CHUNK_SIZE,
     KAFKA_DEFAULT_MAX_MESSAGE_BYTES,
+    SEVERAL,
     Abort,
     Chunk,
     Closing,
@@ -27,17 +31,20 @@ __all__ = [
     "DEFAULT_ALGORITHM",
     "DEFAULT_CHUNK_SIZE",
     "KAFKA_DEFAULT_MAX_MESSAGE_BYTES",
+    "SEVERAL",
     "SPOOL_NAME",
     "Abort",
     "Chunk",
     "Closing",
     "Digest",
     "Hasher",
+    "LegacyChunk",
     "Manifest",
     "Opening",
     "Path",
     "Record",
     "SafePoint",
+    "Spans",
     "VersionId",
     "algorithm_of",
     "check_path",
@@ -45,6 +52,7 @@ __all__ = [
     "decode_safe_point",
     "digest_of",
     "encode",
+    "encode_legacy",
     "encode_metadata",
     "new_hasher",
     "to_path",

@@ -50,7 +50,7 @@ _ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def encode(item: Chunk | Abort) -> Record:
-    """Return the record that carries `item`. The inverse of `decode`.
+    """Return the record that carries `item`. The inverse of `decode_native`.
 
     Texts that people read (source, reason of an abort) are cut to their limit.
 
@@ -64,7 +64,7 @@ def encode(item: Chunk | Abort) -> Record:
     else:
         headers += _chunk_headers(item)
         record = Record(item.path.encode(), item.data, headers)
-    decode(record)  # a few microseconds, so that there is one set of rules
+    decode_native(record)  # a few microseconds, so that there is one set of rules
     return record
 
 
@@ -109,7 +109,7 @@ def is_native(record: Record) -> bool:
     return any(name == FORMAT for name, _ in record.headers)
 
 
-def decode(record: Record) -> Chunk | Abort:
+def decode_native(record: Record) -> Chunk | Abort:
     """Return what `record` says.
 
     Raises:

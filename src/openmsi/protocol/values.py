@@ -71,7 +71,12 @@ class Abort(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """One complete version: what it is and where it lies in the topic."""
+    """One complete version: what it is and where it lies in the topic.
+
+    A version of the older format may lie in several partitions: then `partition` and both
+    offsets are -1. `timestamp_ms` is Kafka's time of its newest record, in milliseconds since
+    1970-01-01 UTC, 0 if unknown; only where there is no order of offsets does it mean anything.
+    """
 
     path: Path
     version: VersionId
@@ -85,3 +90,8 @@ class Manifest(msgspec.Struct, frozen=True):
     last_offset: int
     source: str = ""
     attributes: dict[str, str] = {}
+    timestamp_ms: int = 0
+
+
+# Partition and offsets of a version whose records lie in several partitions.
+SEVERAL = -1

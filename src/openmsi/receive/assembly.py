@@ -3,39 +3,40 @@
 Events are method calls; each returns the effects to perform, in order. The loop around it
 (receiver.py) performs them and brings back what came of it.
 
-    (unknown) ──index 0──> OPEN ──last record, digest right──> COMPLETE ──published──> finished
-                            │                                      │
-                            └──gap, bad digest, abort, ...─────────┴──rejected──> failed
+    (unknown) ──first record──> OPEN ──all bytes, digest right──> COMPLETE ──published──> finished
+                                  │                                  │
+                                  └──gap, bad digest, abort, ...─────┴──rejected──> failed
 
-The commit rule: a partition may commit its safe offset, the first offset of the oldest version
-that is OPEN or COMPLETE, or its position when there is none.
+The commit rule: a partition may commit its safe offset, the first offset it has of the oldest
+version that is OPEN or COMPLETE, or its position when there is none. A version of the older
+format has records in several partitions, and holds back each of them.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from openmsi.errors import RecordRejected
-from openmsi.events import DeadLetter, VersionAborted, VersionStale
+from openmsi.events import DeadLetter, Notice, VersionAborted, VersionStale
 from openmsi.protocol import (
+    SEVERAL,
     Abort,
     Chunk,
-    Closing,
     Digest,
-    Hasher,
+    LegacyChunk,
     Manifest,
-    Opening,
     Path,
     SafePoint,
     VersionId,
     algorithm_of,
-    digest_of,
-    new_hasher,
 )
+from openmsi.receive.progress import Broken, InOrder, SavedInOrder, SavedSpread, Spread
 
 # An attacker may open versions without end; a sender has a few dozen open at most.
 MAX_OPEN_VERSIONS = 10_000
@@ -72,40 +73,65 @@ class Discard(msgspec.Struct, frozen=True):
 class Tell(msgspec.Struct, frozen=True):
     """Report this event; a dead letter is also kept."""
 
-    event: DeadLetter | VersionAborted | VersionStale
+    event: DeadLetter | VersionAborted | VersionStale | Notice
 
 
 Effect = Write | Verify | Publish | Discard | Tell
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """An open version as the journal keeps it: exactly what its durable spool file holds."""
+    """An open version as the journal keeps it, for one of the partitions it has records in."""
 
     version: VersionId
     path: Path
     partition: int
     first_offset: int
     last_offset: int
-    next_index: int
-    extent: int
-    opening: Opening
+    timestamp_ms: int
+    progress: SavedInOrder | SavedSpread
 
 
 @dataclass(slots=True)
 class _Assembly:
     version: VersionId
     path: Path
-    partition: int
-    first_offset: int
-    last_offset: int
-    opening: Opening
-    touched: float
-    next_index: int = 0
-    extent: int = 0  # bytes from the start of the file to the end of the furthest chunk
-    # None once the digest can no longer be had by reading along.
-    hasher: Hasher | None = None
-    closing: Closing | None = None
+    progress: InOrder | Spread
+    # The partitions with records of it that we own: first and last offset of these records.
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    touched: float = 0.0  # monotonic seconds
+    timestamp_ms: int = 0  # of its newest record
     stale: bool = False
+
+    def seen(self, partition: int, offset: int, timestamp_ms: int) -> None:
+        first, _ = self.places.get(partition, (offset, offset))
+        self.places[partition] = (first, offset)
+        self.timestamp_ms = max(self.timestamp_ms, timestamp_ms)
+
+    def place(self) -> tuple[int, int, int]:
+        """Partition, first and last offset of its records; -1 each when it has several."""
+        if len(self.places) != 1:
+            return (SEVERAL, SEVERAL, SEVERAL)
+        ((partition, (first, last)),) = self.places.items()
+        return partition, first, last
+
+
+class Current(NamedTuple):
+    """The version of a path that was published last, and its `Manifest.timestamp_ms`."""
+
+    version: VersionId
+    timestamp_ms: int
+
+
+class Published(Protocol):
+    """What was published before."""
+
+    def finished(self, version: VersionId) -> bool:
+        """Was this version published?"""
+        ...
+
+    def current(self, path: Path) -> Current | None:
+        """What of `path` was published last."""
+        ...
 
 
 class Assembler:
@@ -113,12 +139,12 @@ class Assembler:
 
     Args:
         topic: its name, for manifests and dead letters.
-        finished: was this version published before? Asked once per new version.
+        before: asked once per new version.
     """
 
-    def __init__(self, topic: str, finished: Callable[[VersionId], bool]) -> None:
+    def __init__(self, topic: str, before: Published) -> None:
         self._topic = topic
-        self._finished = finished
+        self._before = before
         self._open: dict[VersionId, _Assembly] = {}
         self._failed: OrderedDict[VersionId, None] = OrderedDict()
         self._position: dict[int, int] = {}
@@ -135,23 +161,31 @@ class Assembler:
         self._position[partition] = start
         self._handled[partition] = handled
         for each in saved:
-            self._open[each.version] = _Assembly(
-                each.version,
-                each.path,
-                partition,
-                each.first_offset,
-                each.last_offset,
-                each.opening,
-                now,
-                each.next_index,
-                each.extent,
-            )
+            known = self._open.get(each.version)
+            if known is None:
+                known = _Assembly(each.version, each.path, each.progress.resumed(), touched=now)
+                self._open[each.version] = known
+            known.timestamp_ms = max(known.timestamp_ms, each.timestamp_ms)
+            known.places[partition] = (each.first_offset, each.last_offset)
+
+    def can_resume(self, saved: Saved) -> bool:
+        """Is nothing lost by going on with this one? It is if the version was begun anew, from
+        the records of another partition."""
+        known = self._open.get(saved.version)
+        if known is None or isinstance(saved.progress, SavedInOrder):
+            return True
+        assert isinstance(known.progress, Spread)
+        return all(known.progress.spans.cover(*span) for span in saved.progress.spans)
 
     def forget(self, partition: int) -> list[VersionId]:
-        """`partition` is somebody else's. Returns its open versions; their spool files stay."""
+        """`partition` is somebody else's. Returns the versions that were open in it alone; their
+        spool files stay. What other partitions of ours have of a version still counts."""
         self._position.pop(partition, None)
         self._handled.pop(partition, None)
-        gone = [each.version for each in self._open.values() if each.partition == partition]
+        held = [each for each in self._open.values() if partition in each.places]
+        for each in held:
+            del each.places[partition]
+        gone = [each.version for each in held if not each.places]
         for version in gone:
             del self._open[version]
         return gone
@@ -163,10 +197,15 @@ class Assembler:
     # -- records ---------------------------------------------------------------------------
 
     def record(
-        self, partition: int, offset: int, item: Chunk | Abort | RecordRejected, now: float
+        self,
+        partition: int,
+        offset: int,
+        item: Chunk | LegacyChunk | Abort | RecordRejected,
+        now: float,
+        timestamp_ms: int = 0,
     ) -> list[Effect]:
         """The next record of an owned partition, decoded, or why it could not be. `now` is
-        monotonic seconds."""
+        monotonic seconds, `timestamp_ms` Kafka's time of the record."""
         self._position[partition] = offset + 1
         handled = self._handled[partition]
         if offset < handled.position and (
@@ -176,115 +215,120 @@ class Assembler:
         if isinstance(item, RecordRejected):
             return [Tell(self._letter(partition, offset, item.reason, item.detail))]
         known = self._open.get(item.version)
-        if known is not None and known.closing is not None:
+        if known is not None and known.progress.complete:
             return []  # it is whole, and only waits to be published
         if isinstance(item, Abort):
             return self._aborted(partition, item)
-        if known is not None:
-            return self._continue(known, partition, offset, item, now)
-        if item.version in self._failed or self._finished(item.version):
-            return []
-        if item.opening is None:
-            self._remember_failed(item.version)
-            detail = f"the first record seen of it has index {item.index}: its beginning is gone"
-            return [Tell(self._letter(partition, offset, "no-beginning", detail, item))]
-        return self._begin(partition, offset, item, item.opening, now)
+        effects: list[Effect] = []
+        if known is None:
+            if self._is_done_with(item):
+                return []
+            if isinstance(item, Chunk) and item.opening is None:
+                return self._without_beginning(partition, offset, item)
+            effects, known = self._begin(item)
+        known.touched, known.stale = now, False
+        if isinstance(known.progress, Spread):
+            known.seen(partition, offset, timestamp_ms)
+        if known.progress.has(item):
+            return effects
+        if isinstance(known.progress, InOrder):
+            if known.places and (item.path != known.path or partition not in known.places):
+                return self._fail(known, "mixed-up", "its records differ in path or partition")
+            known.seen(partition, offset, timestamp_ms)
+        return effects + self._add(known, item)
 
-    def _begin(
-        self, partition: int, offset: int, chunk: Chunk, opening: Opening, now: float
-    ) -> list[Effect]:
+    def _is_done_with(self, chunk: Chunk | LegacyChunk) -> bool:
+        if isinstance(chunk, Chunk):
+            return chunk.version in self._failed or self._before.finished(chunk.version)
+        # Without ids of its own, a content that comes back after another is the same version.
+        current = self._before.current(chunk.path)
+        return current is not None and current.version == chunk.version
+
+    def _without_beginning(self, partition: int, offset: int, chunk: Chunk) -> list[Effect]:
+        self._remember_failed(chunk.version)
+        detail = f"the first record seen of it has index {chunk.index}: its beginning is gone"
+        letter = self._letter(partition, offset, "no-beginning", detail)
+        return [Tell(replace(letter, path=chunk.path, version=chunk.version))]
+
+    def _begin(self, chunk: Chunk | LegacyChunk) -> tuple[list[Effect], _Assembly]:
         effects: list[Effect] = []
         if len(self._open) >= MAX_OPEN_VERSIONS:
-            oldest = next((each for each in self._open.values() if each.closing is None), None)
+            oldest = next(
+                (each for each in self._open.values() if not each.progress.complete), None
+            )
             if oldest is not None:
                 detail = f"over {MAX_OPEN_VERSIONS} open versions"
                 effects = self._fail(oldest, "too-many-open", detail)
-        assembly = _Assembly(
-            chunk.version, chunk.path, partition, offset, offset, opening, now, hasher=new_hasher()
-        )
-        self._open[chunk.version] = assembly
-        return effects + self._add(assembly, offset, chunk)
+        if isinstance(chunk, LegacyChunk):
+            begun = _Assembly(chunk.version, chunk.path, Spread(chunk.digest, chunk.chunks))
+        else:
+            assert chunk.opening is not None
+            begun = _Assembly(chunk.version, chunk.path, InOrder.begun(chunk.opening))
+        self._open[chunk.version] = begun
+        return effects, begun
 
-    def _continue(
-        self, assembly: _Assembly, partition: int, offset: int, chunk: Chunk, now: float
-    ) -> list[Effect]:
-        assembly.touched, assembly.stale = now, False
-        if chunk.index < assembly.next_index:
-            return []  # repeated by a sender that was restarted
-        if chunk.path != assembly.path or partition != assembly.partition:
-            return self._fail(assembly, "mixed-up", "its records differ in path or partition")
-        if chunk.index > assembly.next_index:
-            missing = f"index {assembly.next_index} is missing before index {chunk.index}"
-            return self._fail(assembly, "gap", missing)
-        return self._add(assembly, offset, chunk)
-
-    def _add(self, assembly: _Assembly, offset: int, chunk: Chunk) -> list[Effect]:
-        end = chunk.start + len(chunk.data)
-        size = assembly.opening.size
-        if chunk.start > assembly.extent:
-            hole = f"index {chunk.index} starts at {chunk.start}, after {assembly.extent}"
-            return self._fail(assembly, "gap", hole)
-        if size is not None and end > size:
-            return self._fail(assembly, "bad-size", f"index {chunk.index} ends after {size}")
-        if chunk.start < assembly.extent:
-            assembly.hasher = None
-        if assembly.hasher is not None:
-            assembly.hasher.update(chunk.data)
-        assembly.next_index = chunk.index + 1
-        assembly.last_offset = offset
-        assembly.extent = max(assembly.extent, end)
-        assembly.closing = chunk.closing
+    def _add(self, known: _Assembly, chunk: Chunk | LegacyChunk) -> list[Effect]:
+        try:
+            known.progress.add(chunk)
+        except Broken as broken:
+            return self._fail(known, *broken.args)
         effects: list[Effect] = [Write(chunk.version, chunk.start, chunk.data)]
-        if chunk.closing is not None:
-            effects += self._close(assembly, chunk.closing)
+        if known.progress.complete:
+            digest = known.progress.digest()
+            if digest is None:
+                algorithm = algorithm_of(known.progress.whole().digest)
+                return [*effects, Verify(known.version, algorithm)]
+            effects += self.verified(known.version, digest)
         return effects
 
-    def _close(self, assembly: _Assembly, closing: Closing) -> list[Effect]:
-        if assembly.extent != closing.size or assembly.opening.size not in (None, closing.size):
-            detail = f"it has {assembly.extent} bytes, its last record says {closing.size}"
-            return self._fail(assembly, "bad-size", detail)
-        algorithm = algorithm_of(closing.digest)
-        if assembly.hasher is None or algorithm != "blake3":
-            return [Verify(assembly.version, algorithm)]
-        return self.verified(assembly.version, digest_of(assembly.hasher))
-
     def _aborted(self, partition: int, abort: Abort) -> list[Effect]:
-        assembly = self._open.get(abort.version)
-        if assembly is None:
+        known = self._open.get(abort.version)
+        if known is None or isinstance(known.progress, Spread):
             return []
-        if abort.path != assembly.path or partition != assembly.partition:
+        if abort.path != known.path or partition not in known.places:
             return []  # somebody else's idea of an abort
         del self._open[abort.version]
         self._remember_failed(abort.version)
-        told = VersionAborted(assembly.path, abort.version, abort.reason)
+        told = VersionAborted(known.path, abort.version, abort.reason)
         return [Discard(abort.version), Tell(told)]
 
     # -- what came of the effects ----------------------------------------------------------
 
     def verified(self, version: VersionId, digest: Digest) -> list[Effect]:
         """The whole content of a version has this digest."""
-        assembly = self._open[version]
-        closing = assembly.closing
-        assert closing is not None
-        if digest != closing.digest:
-            detail = f"the content has {digest}, its last record says {closing.digest}"
-            return self._fail(assembly, "bad-digest", detail)
-        opening = assembly.opening
+        known = self._open[version]
+        whole = known.progress.whole()
+        if digest != whole.digest:
+            detail = f"the content has {digest}, its records say {whole.digest}"
+            return self._fail(known, "bad-digest", detail)
+        if self._is_older(known):
+            del self._open[version]
+            text = f"{known.path}: an older content came completely after a newer one, which stays"
+            return [Discard(version), Tell(Notice(text))]
+        partition, first_offset, last_offset = known.place()
         manifest = Manifest(
-            path=assembly.path,
+            path=known.path,
             version=version,
-            size=closing.size,
-            mtime_ns=closing.mtime_ns if opening.mtime_ns is None else opening.mtime_ns,
-            chunks=closing.chunks,
+            size=whole.size,
+            mtime_ns=whole.mtime_ns,
+            chunks=whole.chunks,
             digest=digest,
             topic=self._topic,
-            partition=assembly.partition,
-            first_offset=assembly.first_offset,
-            last_offset=assembly.last_offset,
-            source=opening.source,
-            attributes=opening.attributes,
+            partition=partition,
+            first_offset=first_offset,
+            last_offset=last_offset,
+            source=whole.source,
+            attributes=whole.attributes,
+            timestamp_ms=known.timestamp_ms,
         )
         return [Publish(manifest)]
+
+    def _is_older(self, known: _Assembly) -> bool:
+        """Than what was published of its path? Elsewhere the order of offsets answers that."""
+        if isinstance(known.progress, InOrder):
+            return False
+        current = self._before.current(known.path)
+        return current is not None and current.timestamp_ms > known.timestamp_ms
 
     def published(self, version: VersionId) -> None:
         """The version lies at its destination, durably."""
@@ -294,31 +338,22 @@ class Assembler:
         """The version cannot be written: a directory has its name, for example."""
         return self._fail(self._open[version], reason, detail)
 
-    def _fail(self, assembly: _Assembly, reason: str, detail: str) -> list[Effect]:
-        del self._open[assembly.version]
-        self._remember_failed(assembly.version)
-        letter = DeadLetter(
-            self._topic,
-            assembly.partition,
-            assembly.first_offset,
-            self._position[assembly.partition] - 1,
-            reason,
-            detail,
-            assembly.path,
-            assembly.version,
-        )
-        return [Discard(assembly.version), Tell(letter)]
+    def _fail(self, known: _Assembly, reason: str, detail: str) -> list[Effect]:
+        del self._open[known.version]
+        if isinstance(known.progress, InOrder):
+            # The other kind has one version for all attempts: a later one may succeed.
+            self._remember_failed(known.version)
+        letter = DeadLetter(self._topic, *known.place(), reason, detail, known.path, known.version)
+        return [Discard(known.version), Tell(letter)]
 
     def _remember_failed(self, version: VersionId) -> None:
         self._failed[version] = None
         if len(self._failed) > MAX_FAILED_REMEMBERED:
             self._failed.popitem(last=False)
 
-    def _letter(
-        self, partition: int, offset: int, reason: str, detail: str, item: Chunk | None = None
-    ) -> DeadLetter:
-        path, version = (item.path, item.version) if item else ("", "")
-        return DeadLetter(self._topic, partition, offset, offset, reason, detail, path, version)
+    def _letter(self, partition: int, offset: int, reason: str, detail: str) -> DeadLetter:
+        """About one record."""
+        return DeadLetter(self._topic, partition, offset, offset, reason, detail)
 
     # -- checkpoints -----------------------------------------------------------------------
 
@@ -326,10 +361,11 @@ class Assembler:
         """Versions without news for `stale_after` seconds stop holding back the safe offset."""
         effects: list[Effect] = []
         for each in self._open.values():
-            if not each.stale and each.closing is None and now - each.touched > stale_after:
+            silent = now - each.touched > stale_after
+            if silent and not each.stale and not each.progress.complete:
                 each.stale = True
-                told = VersionStale(each.path, each.version, each.partition, each.first_offset)
-                effects.append(Tell(told))
+                partition, first_offset, _ = each.place()
+                effects.append(Tell(VersionStale(each.path, each.version, partition, first_offset)))
         return effects
 
     def safe_points(self) -> dict[int, SafePoint]:
@@ -337,9 +373,10 @@ class Assembler:
         open_ids: dict[int, set[VersionId]] = {each: set() for each in self._position}
         safe = dict(self._position)
         for each in self._open.values():
-            open_ids[each.partition].add(each.version)
-            if not each.stale:
-                safe[each.partition] = min(safe[each.partition], each.first_offset)
+            for partition, (first_offset, _) in each.places.items():
+                open_ids[partition].add(each.version)
+                if not each.stale:
+                    safe[partition] = min(safe[partition], first_offset)
         points = {}
         for partition, position in self._position.items():
             handled = self._handled[partition]
@@ -353,18 +390,11 @@ class Assembler:
     def saved(self) -> list[Saved]:
         """The open versions, as the journal keeps them once the spool is durable."""
         return [
-            Saved(
-                each.version,
-                each.path,
-                each.partition,
-                each.first_offset,
-                each.last_offset,
-                each.next_index,
-                each.extent,
-                each.opening,
-            )
+            Saved(each.version, each.path, partition, *offsets, each.timestamp_ms, progress)
             for each in self._open.values()
-            if each.closing is None
+            if not each.progress.complete
+            for progress in [each.progress.saved()]
+            for partition, offsets in each.places.items()
         ]
 
     def positions(self) -> dict[int, int]:

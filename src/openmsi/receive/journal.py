@@ -13,8 +13,10 @@ import msgspec
 
 from openmsi.events import DeadLetter
 from openmsi.kafka.seam import TopicInfo
-from openmsi.protocol import Manifest, Opening, VersionId, check_path
-from openmsi.receive.assembly import Saved
+from openmsi.protocol import SEVERAL, Manifest, VersionId, check_path
+from openmsi.protocol import Path as TopicPath
+from openmsi.receive.assembly import Current, Saved
+from openmsi.receive.progress import SavedInOrder, SavedSpread
 from openmsi.state import (
     disk_error,
     make_directory,
@@ -23,26 +25,29 @@ from openmsi.state import (
     transaction,
 )
 
-FORM = 1
+FORM = 2
 RECENT_VERSIONS = 20_000
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE positions (partition INTEGER PRIMARY KEY, position INTEGER);
 CREATE TABLE open (
-    version TEXT PRIMARY KEY, path TEXT, partition INTEGER, first_offset INTEGER,
-    last_offset INTEGER, next_index INTEGER, extent INTEGER, opening BLOB
+    version TEXT, partition INTEGER, path TEXT, first_offset INTEGER, last_offset INTEGER,
+    timestamp_ms INTEGER, progress BLOB, PRIMARY KEY (version, partition)
 ) WITHOUT ROWID;
 CREATE TABLE published (
-    version TEXT PRIMARY KEY, path TEXT, size INTEGER, digest TEXT, partition INTEGER,
-    first_offset INTEGER, last_offset INTEGER, at REAL
-) WITHOUT ROWID;
+    number INTEGER PRIMARY KEY, version TEXT UNIQUE, path TEXT, size INTEGER, digest TEXT,
+    partition INTEGER, first_offset INTEGER, last_offset INTEGER, timestamp_ms INTEGER, at REAL
+);
+CREATE INDEX published_path ON published (path);
 CREATE TABLE dead_letters (
     partition INTEGER, first_offset INTEGER, last_offset INTEGER, version TEXT,
     path TEXT, reason TEXT, detail TEXT, at REAL,
     PRIMARY KEY (partition, first_offset, version)
 ) WITHOUT ROWID
 """
+
+_progress = msgspec.json.Decoder(SavedInOrder | SavedSpread)
 
 
 class KeptLetter(NamedTuple):
@@ -56,6 +61,8 @@ class Journaling(Protocol):
     """What the receiver needs of a journal."""
 
     def finished(self, version: VersionId) -> bool: ...
+
+    def current(self, path: TopicPath) -> Current | None: ...
 
     def position(self, partition: int) -> int | None: ...
 
@@ -83,6 +90,7 @@ class Journal:
         self._published: list[Manifest] = []
         self._letters: list[DeadLetter] = []
         self._recent: OrderedDict[str, None] = OrderedDict()
+        self._current: dict[TopicPath, Current] = {}  # of what is not written yet
 
     def meta(self, name: str) -> str:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -95,6 +103,18 @@ class Journal:
         query = "SELECT 1 FROM published WHERE version = ?"
         return self._db.execute(query, (version,)).fetchone() is not None
 
+    def current(self, path: TopicPath) -> Current | None:
+        """What of `path` was published here last; None if nothing was."""
+        unwritten = self._current.get(path)
+        if unwritten is not None:
+            return unwritten
+        row = self._db.execute(
+            "SELECT version, timestamp_ms FROM published WHERE path = ?"
+            " ORDER BY number DESC LIMIT 1",
+            (path,),
+        ).fetchone()
+        return row and Current(VersionId(row[0]), row[1])
+
     def position(self, partition: int) -> int | None:
         """The offset after the last record that was handled durably; None if there was none."""
         query = "SELECT position FROM positions WHERE partition = ?"
@@ -103,27 +123,27 @@ class Journal:
 
     def open_versions(self, partition: int) -> list[Saved]:
         rows = self._db.execute(
-            "SELECT version, path, partition, first_offset, last_offset, next_index, extent,"
-            " opening FROM open WHERE partition = ?",
+            "SELECT version, path, first_offset, last_offset, timestamp_ms, progress"
+            " FROM open WHERE partition = ?",
             (partition,),
         )
         return [
             Saved(
-                VersionId(row[0]),
-                check_path(row[1]),
-                row[2],
-                row[3],
-                row[4],
-                row[5],
-                row[6],
-                msgspec.json.decode(row[7], type=Opening),
+                VersionId(version),
+                check_path(path),
+                partition,
+                first_offset,
+                last_offset,
+                timestamp_ms,
+                _progress.decode(progress),
             )
-            for row in rows
+            for version, path, first_offset, last_offset, timestamp_ms, progress in rows
         ]
 
     def published(self, manifest: Manifest) -> None:
         """Remember it; durable at the next checkpoint."""
         self._published.append(manifest)
+        self._current[manifest.path] = Current(manifest.version, manifest.timestamp_ms)
         self._recent[manifest.version] = None
         if len(self._recent) > RECENT_VERSIONS and len(self._recent) > len(self._published):
             self._recent.popitem(last=False)
@@ -143,8 +163,15 @@ class Journal:
 
     def is_superseded(self, letter: DeadLetter) -> bool:
         """Was a later version of the letter's path published?"""
-        query = "SELECT 1 FROM published WHERE path = ? AND partition = ? AND last_offset > ?"
-        place = (letter.path, letter.partition, letter.last_offset)
+        if letter.partition == SEVERAL:
+            query = (
+                "SELECT 1 FROM published JOIN dead_letters USING (path)"
+                " WHERE path = ? AND dead_letters.version = ? AND published.at > dead_letters.at"
+            )
+            place: tuple[object, ...] = (letter.path, letter.version)
+        else:
+            query = "SELECT 1 FROM published WHERE path = ? AND partition = ? AND last_offset > ?"
+            place = (letter.path, letter.partition, letter.last_offset)
         return self._db.execute(query, place).fetchone() is not None
 
     def forget_letter(self, letter: DeadLetter) -> None:
@@ -165,6 +192,7 @@ class Journal:
         with transaction(self._db, self.path):
             self._write(positions, saved, now)
         self._published.clear()
+        self._current.clear()
         self._letters.clear()
 
     def _write(self, positions: dict[int, int], saved: Iterable[Saved], now: float) -> None:
@@ -172,14 +200,22 @@ class Journal:
         run("INSERT OR REPLACE INTO positions VALUES (?, ?)", positions.items())
         run("DELETE FROM open WHERE partition = ?", [(each,) for each in positions])
         run(
-            "INSERT OR REPLACE INTO open VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO open VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                (*msgspec.structs.astuple(each)[:-1], msgspec.json.encode(each.opening))
+                (
+                    each.version,
+                    each.partition,
+                    each.path,
+                    each.first_offset,
+                    each.last_offset,
+                    each.timestamp_ms,
+                    msgspec.json.encode(each.progress),
+                )
                 for each in saved
             ],
         )
         run(
-            "INSERT OR REPLACE INTO published VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO published VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     m.version,
@@ -189,6 +225,7 @@ class Journal:
                     m.partition,
                     m.first_offset,
                     m.last_offset,
+                    m.timestamp_ms,
                     now,
                 )
                 for m in self._published

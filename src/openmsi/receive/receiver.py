@@ -31,7 +31,15 @@ from openmsi.events import (
 )
 from openmsi.kafka.seam import Consumer, Fetched, TopicInfo
 from openmsi.kafka.seam import Notice as OnNotice
-from openmsi.protocol import Manifest, SafePoint, VersionId, decode
+from openmsi.protocol import (
+    Abort,
+    Chunk,
+    LegacyChunk,
+    Manifest,
+    SafePoint,
+    VersionId,
+    decode,
+)
 from openmsi.receive.assembly import (
     Assembler,
     Discard,
@@ -41,8 +49,10 @@ from openmsi.receive.assembly import (
     Verify,
     Write,
 )
+from openmsi.receive.ending import TopicEnd
 from openmsi.receive.journal import Journaling
 from openmsi.receive.resume import where_to_start
+from openmsi.receive.sharing import Sharing
 from openmsi.receive.sink import Refused, Sink
 from openmsi.receive.spool import Spool
 from openmsi.state import disk_error
@@ -56,8 +66,8 @@ POLL_SECONDS = 0.1
 BATCH_BYTES = 16 * 2**20
 MIN_BATCH, MAX_BATCH = 16, 1000
 BEGINNING = -2
-QUIET_END_SECONDS, QUIET_ANSWERS = 5.0, 3
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EAGAIN}
+_TOO_FAR = {errno.EFBIG, errno.EINVAL, errno.EOVERFLOW}
 
 
 class ReceiveJob(msgspec.Struct, frozen=True):
@@ -108,8 +118,11 @@ class Receiver:
         self._journal = journal
         self._report = report
         self._spool = Spool(sink.spool_directory)
-        self._assembler = Assembler(job.topic.name, journal.finished)
+        self._assembler = Assembler(job.topic.name, journal)
         self._consumer = open_consumer(Waits(report).because)
+        who = f"topic {job.topic.name!r}, group {job.group!r}"
+        self._sharing = Sharing(self._consumer, job.topic.partitions, who, report)
+        self._end = TopicEnd(self._consumer)
         self.stats = ReceiveStats()
         self._effects: deque[Effect] = deque()
         self._ready: deque[Manifest] = deque()
@@ -120,10 +133,7 @@ class Receiver:
         self._unsynced_bytes = 0
         self._checkpoint_due = 0.0
         self._stale_due = 0.0
-        self._ends: dict[int, int] = {}
         self._assigned = False
-        self._heard = 0.0
-        self._quiet_answers = 0
         self._batch = MAX_BATCH
 
     # -- the loop --------------------------------------------------------------------------
@@ -135,7 +145,7 @@ class Receiver:
             OpenMSIError: the topic is gone, the broker refuses us, the destination is broken.
                 Nothing is lost: what was not committed is received again by the next run.
         """
-        began = self._heard = time.monotonic()
+        began = time.monotonic()
         try:
             self._consumer.subscribe(self)
             while not stop() and not self._at_end():
@@ -165,6 +175,7 @@ class Receiver:
             self._look_for_stale()
             if (self._checkpoint() if self._is_checkpoint_due() else True) and self._blocked:
                 self._unblock()
+            self._sharing.look(self._assembler.positions(), self)
         self.stats.open = self._assembler.open_count()
 
     def _is_checkpoint_due(self) -> bool:
@@ -185,8 +196,8 @@ class Receiver:
         fetched = self._consumer.poll(most, wait)
         if not fetched:
             return
-        now = self._heard = time.monotonic()
-        self._quiet_answers = 0
+        self._end.heard()
+        now = time.monotonic()
         size = 0
         for each in fetched:
             position = self._assembler.position(each.partition)
@@ -205,37 +216,21 @@ class Receiver:
 
     def _take_record(self, each: Fetched, now: float) -> None:
         self._dirty = True
+        item: Chunk | LegacyChunk | Abort | RecordRejected
         try:
-            effects = self._assembler.record(each.partition, each.offset, decode(each.record), now)
+            item = decode(each.record)
         except RecordRejected as rejected:
-            effects = self._assembler.record(each.partition, each.offset, rejected, now)
+            item = rejected
+        if isinstance(item, LegacyChunk) and item.chunks > 1:
+            self._sharing.saw_spread_file()
+        effects = self._assembler.record(each.partition, each.offset, item, now, each.timestamp_ms)
         self._effects.extend(effects)
 
     def _at_end(self) -> bool:
         busy = self._effects or self._ready or self._blocked
         if not self._job.until_end or not self._assigned or busy:
             return False
-        points = self._assembler.positions()
-        short = [each for each, end in self._ends.items() if points.get(each, end) < end]
-        return not short or self._is_quiet_end(short)
-
-    def _is_quiet_end(self, short: list[int]) -> bool:
-        """The end of a topic may be a record that is never shown to us, such as a transaction's
-        marker: then nothing comes, again and again, although the broker answers."""
-        now = time.monotonic()
-        if now - self._heard < QUIET_END_SECONDS:
-            return False
-        self._heard = now
-        try:
-            for partition in short:
-                self._consumer.offsets(partition)
-        except OpenMSIError as error:
-            if not error.retriable:
-                raise
-            self._quiet_answers = 0
-            return False
-        self._quiet_answers += 1
-        return self._quiet_answers >= QUIET_ANSWERS
+        return self._end.reached(self._assembler.positions())
 
     def _close(self) -> None:
         try:
@@ -248,10 +243,13 @@ class Receiver:
     def _perform(self) -> bool:
         """Perform the effects in order. Returns False when one must wait."""
         while self._effects:
+            effect = self._effects[0]
             try:
-                more = self._perform_one(self._effects[0])
+                more = self._perform_one(effect)
             except OSError as error:
-                return self._block(error)
+                if not isinstance(effect, Write) or error.errno not in _TOO_FAR:
+                    return self._block(error)
+                more = self._give_up(effect, error)
             self._effects.popleft()
             # What follows from an effect comes before what later records brought.
             self._effects.extendleft(reversed(more))
@@ -271,6 +269,11 @@ class Receiver:
         else:
             self._tell(effect)
         return []
+
+    def _give_up(self, effect: Write, error: OSError) -> list[Effect]:
+        """Only in the older format can a chunk claim to begin anywhere."""
+        detail = f"bytes from {effect.start} on cannot be written: {error.strerror}"
+        return self._assembler.rejected(effect.version, "bad-size", detail)
 
     def _tell(self, effect: Tell) -> None:
         if isinstance(effect.event, DeadLetter):
@@ -366,14 +369,19 @@ class Receiver:
         if not self._assigned and self._job.group:
             self._report(Started(self._job.destination, self._job.topic.name, self._job.group))
         self._assigned = True
-        self._heard = time.monotonic()
+        now = time.monotonic()
         # Asked first: when a broker goes meanwhile, all of this is done again.
         limits = {partition: self._consumer.offsets(partition) for partition in points}
         starts = {}
         for partition, committed in points.items():
             low, high = limits[partition]
             start, handled, saved = where_to_start(
-                self._journal, self._spool, partition, committed, low
+                self._journal,
+                self._spool,
+                partition,
+                committed,
+                low,
+                self._assembler.can_resume,
             )
             if start < low:
                 self._tell_gone(partition, f"records {start} to {low}", low)
@@ -382,9 +390,9 @@ class Receiver:
             elif start > high:
                 self._tell_gone(partition, f"everything before {start}", low)
                 start, handled = low, SafePoint(low, low)
-            self._assembler.assigned(partition, start, handled, saved, self._heard)
+            self._assembler.assigned(partition, start, handled, saved, now)
             starts[partition] = start
-            self._ends[partition] = high
+            self._end.is_at(partition, high)
         return starts
 
     def _tell_gone(self, partition: int, what: str, low: int) -> None:
@@ -401,7 +409,7 @@ class Receiver:
         gone: set[VersionId] = set()
         for partition in partitions:
             gone.update(self._assembler.forget(partition))
-            self._ends.pop(partition, None)
+            self._end.forget(partition)
         self._effects = deque(each for each in self._effects if _version(each) not in gone)
         self._ready = deque(each for each in self._ready if each.version not in gone)
 

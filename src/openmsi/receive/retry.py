@@ -11,8 +11,8 @@ from openmsi.errors import RecordRejected
 from openmsi.events import DeadLetter, Notice, Report
 from openmsi.kafka.seam import Consumer, Fetched, ReadRecord, Rebalanced, TopicInfo
 from openmsi.kafka.seam import Notice as OnNotice
-from openmsi.protocol import Abort, Manifest, SafePoint, VersionId, decode
-from openmsi.receive.assembly import Saved
+from openmsi.protocol import SEVERAL, Chunk, Manifest, Path, SafePoint, VersionId, decode
+from openmsi.receive.assembly import Current, Saved
 from openmsi.receive.journal import Journal
 from openmsi.receive.receiver import ReceiveJob, Receiver
 from openmsi.receive.sink import Sink
@@ -38,6 +38,10 @@ def retry(
             journal.forget_letter(letter)
             report(Notice(f"{letter.path}: a later version of it is there; this one is dropped"))
             continue
+        if letter.partition == SEVERAL:
+            remaining += 1
+            report(Notice(f"{letter.path}: in the older format it must be sent again; it is kept"))
+            continue
         keeper = _RetryJournal(journal)
         replay = _Replay(read, letter)
         receiver = Receiver(ReceiveJob(topic, ""), partial(_given, replay), sink, keeper, report)
@@ -62,6 +66,9 @@ class _RetryJournal:
 
     def finished(self, version: VersionId) -> bool:
         return self._journal.finished(version)
+
+    def current(self, path: Path) -> Current | None:
+        return self._journal.current(path)
 
     def position(self, partition: int) -> int | None:
         return None
@@ -112,6 +119,12 @@ class _Replay:
     def resume(self, partitions: Collection[int]) -> None:
         self._paused = False
 
+    def leave(self) -> None:
+        pass
+
+    def members(self) -> int:
+        return 1
+
     def offsets(self, partition: int) -> tuple[int, int]:
         return self._first_offset, self._first_offset + 1
 
@@ -136,5 +149,6 @@ def _records_of(read: ReadRecord, letter: DeadLetter) -> Iterator[Fetched]:
             continue
         if item.version == letter.version or not letter.version:
             yield fetched
-            if isinstance(item, Abort) or item.closing is not None or not letter.version:
+            last = not isinstance(item, Chunk) or item.closing is not None
+            if last or not letter.version:
                 return

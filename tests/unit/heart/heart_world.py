@@ -34,11 +34,12 @@ from openmsi.protocol import (
     Manifest,
     SafePoint,
     VersionId,
-    decode,
     digest_of,
     new_hasher,
 )
-from openmsi.receive.assembly import Saved
+from openmsi.protocol import Path as TopicPath
+from openmsi.protocol.native import decode_native
+from openmsi.receive.assembly import Current, Saved
 from openmsi.receive.receiver import ReceiveJob, Receiver
 from openmsi.send.files import Identity, open_to_read
 from openmsi.send.filters import Filter
@@ -290,6 +291,9 @@ class MemoryJournal:
 
     def finished(self, version: VersionId) -> bool:
         return version in self._recent or version in self._rows.published
+
+    def current(self, path: TopicPath) -> Current | None:
+        return None  # only the older format asks
 
     def position(self, partition: int) -> int | None:
         return self._rows.positions.get(partition)
@@ -548,7 +552,7 @@ class World:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
             return open_to_read(path)
 
-        with patch("openmsi.send.sender.open_to_read", open_unless_locked):
+        with patch("openmsi.send.plan.open_to_read", open_unless_locked):
             yield
 
     # -- files -----------------------------------------------------------------------------
@@ -585,7 +589,7 @@ class World:
     def log(self, partition: int) -> list[tuple[int, Chunk | Abort]]:
         """The records that are still in a partition, with their offsets."""
         log = self.broker._topic(TOPIC).logs[partition]
-        return [(each.offset, decode(each.record)) for each in log.records]
+        return [(each.offset, decode_native(each.record)) for each in log.records]
 
     def ends(self) -> dict[int, int]:
         logs = self.broker._topic(TOPIC).logs
