@@ -1,4 +1,4 @@
-"""Topics of the OpenMSI programs: every record has its own key, so a file lies in all partitions."""
+"""Topics of the OpenMSI programs: each record has its own key, a file lies in all partitions."""
 
 from __future__ import annotations
 
