@@ -243,6 +243,13 @@ def test_a_version_without_its_beginning_is_told_once(there: Destination) -> Non
     assert there.take(version_of(b"abcdef")[1]) == []
 
 
+def test_a_version_without_its_beginning_arrives_when_it_is_sent_again(there: Destination) -> None:
+    there.take(version_of(b"abcdef")[1])
+    there.take_all(version_of(b"abcdef"))
+    there.perform()
+    assert [each.content for each in there.published] == [b"abcdef"]
+
+
 def test_a_missing_index_is_a_gap(there: Destination) -> None:
     first, _, last = version_of(b"abcdefgh")
     there.take(RecordRejected("foreign", "not ours"))

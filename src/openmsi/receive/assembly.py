@@ -146,7 +146,7 @@ class Assembler:
         self._topic = topic
         self._before = before
         self._open: dict[VersionId, _Assembly] = {}
-        self._failed: OrderedDict[VersionId, None] = OrderedDict()
+        self._failed: OrderedDict[VersionId, bool] = OrderedDict()  # with: for good?
         self._position: dict[int, int] = {}
         self._handled: dict[int, SafePoint] = {}
 
@@ -239,13 +239,16 @@ class Assembler:
 
     def _is_done_with(self, chunk: Chunk | LegacyChunk) -> bool:
         if isinstance(chunk, Chunk):
-            return chunk.version in self._failed or self._before.finished(chunk.version)
+            # One whose beginning was gone may be sent again as a whole.
+            failed = self._failed.get(chunk.version)
+            again = failed is None or (not failed and chunk.opening is not None)
+            return not again or self._before.finished(chunk.version)
         # Without ids of its own, a content that comes back after another is the same version.
         current = self._before.current(chunk.path)
         return current is not None and current.version == chunk.version
 
     def _without_beginning(self, partition: int, offset: int, chunk: Chunk) -> list[Effect]:
-        self._remember_failed(chunk.version)
+        self._remember_failed(chunk.version, for_good=False)
         detail = f"the first record seen of it has index {chunk.index}: its beginning is gone"
         letter = self._letter(partition, offset, "no-beginning", detail)
         return [Tell(replace(letter, path=chunk.path, version=chunk.version))]
@@ -346,8 +349,8 @@ class Assembler:
         letter = DeadLetter(self._topic, *known.place(), reason, detail, known.path, known.version)
         return [Discard(known.version), Tell(letter)]
 
-    def _remember_failed(self, version: VersionId) -> None:
-        self._failed[version] = None
+    def _remember_failed(self, version: VersionId, for_good: bool = True) -> None:
+        self._failed[version] = for_good
         if len(self._failed) > MAX_FAILED_REMEMBERED:
             self._failed.popitem(last=False)
 
