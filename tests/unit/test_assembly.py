@@ -169,7 +169,8 @@ def test_the_oldest_rejections_are_forgotten(
 ) -> None:
     monkeypatch.setattr(assembly, "MAX_FAILED_REMEMBERED", 1)
     for each in (V1, V2):
-        there.take(version_of(b"abcdef", version=each)[1])
+        there.take(version_of(b"abcdef", version=each)[0])
+        there.take(Abort(PATH, each, "stop"))
     assert there.take(version_of(b"abcdef", version=V2)[0]) == []
     assert there.take(version_of(b"abcdef", version=V1)[0]) == [Write(V1, 0, b"abc")]
 
