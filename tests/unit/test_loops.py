@@ -556,6 +556,29 @@ def test_a_rebalance_in_the_middle_of_a_large_file_moves_it_once(lab: Lab) -> No
     assert set(lab.rebuilt().values()) == {1}
 
 
+def test_the_group_hears_from_a_receiver_that_reads_a_large_file_for_its_digest(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a receiver that was stopped in the middle of a large file, so that reading along no
+    # longer gives the digest,
+    monkeypatch.setattr(receiving, "VERIFY_BYTES", 1000)
+    lab.write("large.dat", large(40))
+    lab.send()
+    before = Turning(lab.receiver(until_end=False))
+    before.turn(4)
+    before.stop()
+    # when it goes on, and has all records,
+    again = Turning(lab.receiver(until_end=False))
+    polls = 0
+    while not finished_only(lab.arrived("there")):
+        again.turn(1)
+        polls += 1
+    again.stop()
+    # then it polled more often than there are slices to read.
+    assert lab.arrived("there") == tree(lab.source)
+    assert polls > len(large(40)) // 1000
+
+
 def test_partitions_that_move_back_and_forth_lose_and_double_nothing(tmp_path: Path) -> None:
     lab = Lab(tmp_path, partitions=2)
     for each in range(6):

@@ -52,7 +52,7 @@ def test_any_writes_give_what_the_same_writes_into_memory_give(
             assert spool.size(each) == len(content)
             hasher = new_hasher("sha256")
             hasher.update(bytes(content))
-            assert spool.digest(each, "sha256") == digest_of(hasher, "sha256")
+            assert spool.digest(each, "sha256", 2**40) == digest_of(hasher, "sha256")
     finally:
         spool.close()
         shutil.rmtree(directory, ignore_errors=True)  # closing takes an empty one away
@@ -176,3 +176,18 @@ def test_a_spool_where_a_file_is_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".openmsi").write_text("a file")
     with pytest.raises(LocalDiskError, match="file"):
         Spool(tmp_path / ".openmsi" / "spool")
+
+
+def test_a_digest_is_read_in_slices_and_begins_anew_after_a_write(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    one = version(1)
+    spool.write(one, 0, bytes(250))
+    assert spool.digest(one, "sha512", 100) is None
+    assert spool.digest(one, "sha512", 100) is None
+    spool.write(one, 0, b"x")
+    found = [spool.digest(one, "sha512", 125) for _ in range(3)]
+    hasher = new_hasher("sha512")
+    hasher.update(b"x" + bytes(249))
+    assert found == [None, None, digest_of(hasher, "sha512")]
+    spool.discard(one)
+    spool.close()

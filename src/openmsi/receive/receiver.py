@@ -64,6 +64,7 @@ CHECKPOINT_BYTES = 64 * 2**20
 STALE_CHECK_SECONDS = 60.0
 POLL_SECONDS = 0.1
 BATCH_BYTES = 16 * 2**20
+VERIFY_BYTES = 256 * 2**20  # read between two polls; about a second
 MIN_BATCH, MAX_BATCH = 16, 1000
 BEGINNING = -2
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EAGAIN}
@@ -95,6 +96,7 @@ class ReceiveStats(msgspec.Struct):
     records: int = 0
     dead_letters: int = 0
     open: int = 0
+    lag: int = 0  # records that are in the topic and were not received yet
 
 
 class Receiver:
@@ -167,7 +169,8 @@ class Receiver:
     def _turn(self) -> None:
         if self._blocked:
             # This only keeps us in the group, but a partition may come with a first record.
-            self._take_records(1, 1.0)
+            reading = bool(self._effects) and isinstance(self._effects[0], Verify)
+            self._take_records(1, 0.0 if reading else 1.0)
             self._consumer.pause(list(self._assembler.positions()))
         else:
             self._take_records(self._batch, self._poll_seconds())
@@ -177,6 +180,7 @@ class Receiver:
                 self._unblock()
             self._sharing.look(self._assembler.positions(), self)
         self.stats.open = self._assembler.open_count()
+        self.stats.lag = self._consumer.lag(self._assembler.positions())
 
     def _is_checkpoint_due(self) -> bool:
         full = self._unsynced_bytes > CHECKPOINT_BYTES
@@ -246,6 +250,8 @@ class Receiver:
             effect = self._effects[0]
             try:
                 more = self._perform_one(effect)
+                if more is None:
+                    return self._hold()
             except OSError as error:
                 if not isinstance(effect, Write) or error.errno not in _TOO_FAR:
                     return self._block(error)
@@ -255,15 +261,16 @@ class Receiver:
             self._effects.extendleft(reversed(more))
         return True
 
-    def _perform_one(self, effect: Effect) -> list[Effect]:
+    def _perform_one(self, effect: Effect) -> list[Effect] | None:
+        """Returns what follows from it; None when there is more to do."""
         if isinstance(effect, Write):
             self._spool.write(effect.version, effect.start, effect.data)
             self._unsynced_bytes += len(effect.data)
         elif isinstance(effect, Publish):
             self._ready.append(effect.manifest)
         elif isinstance(effect, Verify):
-            digest = self._spool.digest(effect.version, effect.algorithm)
-            return self._assembler.verified(effect.version, digest)
+            digest = self._spool.digest(effect.version, effect.algorithm, VERIFY_BYTES)
+            return self._assembler.verified(effect.version, digest) if digest else None
         elif isinstance(effect, Discard):
             self._spool.discard(effect.version)
         else:
@@ -319,10 +326,14 @@ class Receiver:
         return self._wait_for_disk(disk_error(where, error))
 
     def _wait_for_disk(self, error: LocalDiskError) -> bool:
+        self._disk.because(error)
+        return self._hold()
+
+    def _hold(self) -> bool:
+        """Take no more records while something is not done. The group must hear from us."""
         if not self._blocked:
             self._blocked = True
             self._consumer.pause(list(self._assembler.positions()))
-            self._disk.because(error)
         return False
 
     def _unblock(self) -> None:

@@ -119,6 +119,9 @@ class _Replay:
     def resume(self, partitions: Collection[int]) -> None:
         self._paused = False
 
+    def lag(self, positions: Mapping[int, int]) -> int:
+        return 0
+
     def leave(self) -> None:
         pass
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from openmsi.protocol import Digest, VersionId, digest_of, new_hasher
+from openmsi.protocol import Digest, Hasher, VersionId, digest_of, new_hasher
 from openmsi.state import make_directory
 
 MAX_OPEN_FILES = 256  # Windows allows a program 512
@@ -28,6 +28,7 @@ class Spool:
         make_directory(directory)
         self._handles: OrderedDict[VersionId, int] = OrderedDict()
         self._unsynced: set[VersionId] = set()
+        self._digests: dict[VersionId, tuple[Hasher, int]] = {}  # as far as they are read
         self._syncing = ThreadPoolExecutor(SYNC_THREADS, "spool-sync")
 
     def path(self, version: VersionId) -> Path:
@@ -45,6 +46,7 @@ class Spool:
             count = _write_at(handle, view, start)
             view, start = view[count:], start + count
         self._unsynced.add(version)
+        self._digests.pop(version, None)
 
     def sync(self, versions: Iterable[VersionId]) -> None:
         """Make what was written of these durable, many at a time: a disk that is asked for
@@ -65,12 +67,19 @@ class Spool:
         except FileNotFoundError:
             return 0
 
-    def digest(self, version: VersionId, algorithm: str) -> Digest:
-        """Read the whole file for its digest."""
-        hasher = new_hasher(algorithm)
+    def digest(self, version: VersionId, algorithm: str, most: int) -> Digest | None:
+        """Read on in the file for its digest, `most` bytes at a time; None when there is more."""
+        hasher, position = self._digests.get(version) or (new_hasher(algorithm), 0)
         with open(self.path(version), "rb") as file:
-            while data := file.read(2**20):
+            file.seek(position)
+            until = position + most
+            while position < until and (data := file.read(min(2**20, until - position))):
                 hasher.update(data)
+                position += len(data)
+        if position == until:
+            self._digests[version] = (hasher, position)
+            return None
+        self._digests.pop(version, None)
         return digest_of(hasher, algorithm)
 
     def release(self, version: VersionId) -> Path:
@@ -80,6 +89,7 @@ class Spool:
         return self.path(version)
 
     def discard(self, version: VersionId) -> None:
+        self._digests.pop(version, None)
         self.release(version).unlink(missing_ok=True)
 
     def close(self) -> None:

@@ -348,7 +348,7 @@ class MemorySpool:
     def size(self, version: VersionId) -> int:
         return len(self._disk.spool.get(version, b""))
 
-    def digest(self, version: VersionId, algorithm: str) -> Digest:
+    def digest(self, version: VersionId, algorithm: str, most: int) -> Digest | None:
         hasher = new_hasher(algorithm)
         hasher.update(bytes(self._disk.spool[version]))
         return digest_of(hasher, algorithm)
