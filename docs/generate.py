@@ -37,6 +37,8 @@ from openmsi.send.filters import DEFAULT_EXCLUDES
 
 SOURCE = Path(openmsi.__path__[0])
 REFERENCE = Path(__file__).with_name("reference.md")
+# Programs, of which some need Windows.
+_NOT_IMPORTED = {"openmsi.__main__", "openmsi.service.control", "openmsi.service.windows"}
 _HIDDEN_OPTIONS = {"install_completion", "show_completion"}
 
 
@@ -188,7 +190,7 @@ def _protected() -> str:
 
 def _reasons() -> str:
     found: set[str] = set()
-    pattern = r'(?:RecordRejected|Refused|_fail|_letter)\((?:[^"()]|\(\))*?"([a-z-]+)"'
+    pattern = r'(?:RecordRejected|Refused|Broken|_fail|_letter)\((?:[^"()]|\(\))*?"([a-z-]+)"'
     for file in SOURCE.rglob("*.py"):
         found.update(re.findall(pattern, file.read_text(encoding="utf-8")))
     _same("reasons of dead letters", found, REASONS)
@@ -229,7 +231,7 @@ def _json(root: Any) -> Iterator[str]:
 def _structs() -> Iterator[type[msgspec.Struct]]:
     """All of the package's structs."""
     for module in pkgutil.walk_packages([str(SOURCE)], "openmsi."):
-        if module.name != "openmsi.__main__":
+        if module.name not in _NOT_IMPORTED:
             for each in vars(importlib.import_module(module.name)).values():
                 is_struct = isinstance(each, type) and issubclass(each, msgspec.Struct)
                 if is_struct and each.__module__ == module.name:
@@ -282,6 +284,8 @@ def _type(kind: Any) -> str:
         return " or ".join(_type(each) for each in inner)
     if typing.get_origin(kind) in (list, tuple):
         return f"list of {inner[0].__name__}"
+    if typing.get_origin(kind) is dict:
+        return f"object with {_type(inner[1])}s"
     raise Undocumented(f"no word for the type {kind}")
 
 

@@ -257,6 +257,42 @@ def test_it_goes_stale_like_any_other(there: Destination) -> None:
     assert there.assembler.safe_points()[1].offset == 2
 
 
+def test_what_is_left_of_a_content_that_was_given_up_holds_nothing_back(
+    there: Destination,
+) -> None:
+    """Its sender began to send it, met a change, and sent the newer content."""
+    old, new = chunks_of(b"the old one"), chunks_of(b"the new")
+    there.take(old[0], 0, 100)
+    for each in new:
+        there.take(each, 1, 200)
+    there.perform()
+    assert there.assembler.incomplete() == []
+    assert there.assembler.safe_points()[0].offset == there.assembler.positions()[0]
+    saved = there.assembler.saved()
+    again = Destination(there.published, partitions=0)
+    again.assembler.assigned(0, 1, SafePoint(1, 1), saved, 0.0)
+    assert again.assembler.incomplete() == []
+    assert again.assembler.stale(10.0, 20.0) == []
+    assert again.assembler.stale(30.0, 20.0) == [Discard(old[0].version)]
+    assert again.assembler.saved() == []
+
+
+def test_a_content_that_goes_on_after_another_was_published_is_waited_for(
+    there: Destination,
+) -> None:
+    one, two = chunks_of(b"one sender"), chunks_of(b"another")
+    there.take(one[0], 0, 100)
+    for each in two:
+        there.take(each, 1, 200)
+    there.perform()
+    there.take(one[1], 0, 300)
+    assert there.assembler.incomplete() == [(PATH, one[0].version)]
+    for each in one[2:]:
+        there.take(each, 2, 301)
+    there.perform()
+    assert [each.content for each in there.published] == [b"another", b"one sender"]
+
+
 def test_what_a_lost_partition_brought_still_counts(there: Destination) -> None:
     first, second, last = chunks_of(ABC)
     there.take(first, 0)

@@ -101,11 +101,14 @@ class _Assembly:
     touched: float = 0.0  # monotonic seconds
     timestamp_ms: int = 0  # of its newest record
     stale: bool = False
+    # A newer content of its path was published: this one is not waited for any more.
+    superseded: bool = False
 
     def seen(self, partition: int, offset: int, timestamp_ms: int) -> None:
         first, _ = self.places.get(partition, (offset, offset))
         self.places[partition] = (first, offset)
-        self.timestamp_ms = max(self.timestamp_ms, timestamp_ms)
+        if timestamp_ms > self.timestamp_ms:
+            self.timestamp_ms, self.superseded = timestamp_ms, False
 
     def place(self) -> tuple[int, int, int]:
         """Partition, first and last offset of its records; -1 each when it has several."""
@@ -166,6 +169,7 @@ class Assembler:
                 known = _Assembly(each.version, each.path, each.progress.resumed(), touched=now)
                 self._open[each.version] = known
             known.timestamp_ms = max(known.timestamp_ms, each.timestamp_ms)
+            known.superseded = self._is_older(known)
             known.places[partition] = (each.first_offset, each.last_offset)
 
     def can_resume(self, saved: Saved) -> bool:
@@ -335,7 +339,12 @@ class Assembler:
 
     def published(self, version: VersionId) -> None:
         """The version lies at its destination, durably."""
-        del self._open[version]
+        done = self._open.pop(version)
+        if isinstance(done.progress, Spread):
+            # Its format has no way to say that a content was given up for this one.
+            for each in self._open.values():
+                if each.path == done.path and isinstance(each.progress, Spread):
+                    each.superseded = each.timestamp_ms <= done.timestamp_ms
 
     def rejected(self, version: VersionId, reason: str, detail: str) -> list[Effect]:
         """The version cannot be written: a directory has its name, for example."""
@@ -361,11 +370,15 @@ class Assembler:
     # -- checkpoints -----------------------------------------------------------------------
 
     def stale(self, now: float, stale_after: float) -> list[Effect]:
-        """Versions without news for `stale_after` seconds stop holding back the safe offset."""
+        """Versions without news for `stale_after` seconds stop holding back the safe offset, and
+        what is left of older contents is deleted."""
         effects: list[Effect] = []
-        for each in self._open.values():
+        for each in [*self._open.values()]:
             silent = now - each.touched > stale_after
-            if silent and not each.stale and not each.progress.complete:
+            if silent and each.superseded and not each.progress.complete:
+                del self._open[each.version]
+                effects.append(Discard(each.version))
+            elif silent and not each.stale and not each.progress.complete:
                 each.stale = True
                 partition, first_offset, _ = each.place()
                 effects.append(Tell(VersionStale(each.path, each.version, partition, first_offset)))
@@ -378,7 +391,7 @@ class Assembler:
         for each in self._open.values():
             for partition, (first_offset, _) in each.places.items():
                 open_ids[partition].add(each.version)
-                if not each.stale:
+                if not each.stale and not each.superseded:
                     safe[partition] = min(safe[partition], first_offset)
         points = {}
         for partition, position in self._position.items():
@@ -408,5 +421,5 @@ class Assembler:
         return len(self._open)
 
     def incomplete(self) -> list[tuple[Path, VersionId]]:
-        """Path and version of what is still open."""
-        return [(each.path, each.version) for each in self._open.values()]
+        """Path and version of what is still waited for."""
+        return [(each.path, each.version) for each in self._open.values() if not each.superseded]
