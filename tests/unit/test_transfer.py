@@ -11,6 +11,7 @@ from openmsi.protocol import (
     Chunk,
     Closing,
     Digest,
+    LegacyChunk,
     Opening,
     Path,
     VersionId,
@@ -45,7 +46,9 @@ def growing_transfer(chunk_size: int) -> Transfer:
 def read_on(transfer: Transfer, content: bytes, unchanged: bool = True) -> Chunk | Abort | None:
     """Let it read the next bytes of a file that now has this content."""
     data = content[transfer.position : transfer.position + transfer.want]
-    return transfer.read(data, unchanged)
+    item = transfer.read(data, unchanged)
+    assert not isinstance(item, LegacyChunk)
+    return item
 
 
 def read_all(transfer: Transfer, content: bytes) -> list[Chunk]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pathspec import GitIgnoreSpec
@@ -32,13 +33,17 @@ class Filter:
     Args:
         include: when given, only files that match one of these are sent.
         exclude: added to the default excludes; a pattern such as `!*.tmp` takes one back.
+        regex: when given, only files whose path it matches at the beginning are sent.
 
     Raises:
         UsageError: a pattern that .gitignore would not understand.
     """
 
-    def __init__(self, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> None:
-        self.patterns = (list(include), list(exclude))
+    def __init__(
+        self, include: Sequence[str] = (), exclude: Sequence[str] = (), regex: str = ""
+    ) -> None:
+        self.patterns = (list(include), list(exclude), regex)
+        self._regex = re.compile(regex)
         try:
             self._exclude = GitIgnoreSpec.from_lines([*DEFAULT_EXCLUDES, *exclude])
             self._include = GitIgnoreSpec.from_lines(include) if include else None
@@ -54,7 +59,7 @@ class Filter:
 
     def takes(self, path: str) -> bool:
         """Is this file (relative, POSIX) sent? Its directories are taken to be entered."""
-        if self._exclude.match_file(path):
+        if self._exclude.match_file(path) or not self._regex.match(path):
             return False
         return self._include is None or self._include.match_file(path)
 

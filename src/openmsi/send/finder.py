@@ -104,6 +104,10 @@ class Finder:
         """How many files are known to wait."""
         return len(self._settler)
 
+    def waiting_since(self) -> float | None:
+        """Since when the first of them waits, by the monotonic clock; for any thread."""
+        return self._settler.waiting_since()
+
     def listen(self, idle: bool) -> None:
         """Take the hints there are; when `idle`, wait a little for the first."""
         if self._watcher is None:

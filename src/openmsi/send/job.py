@@ -11,6 +11,7 @@ from openmsi.events import SendSummary
 from openmsi.kafka.seam import TopicInfo
 from openmsi.protocol import DEFAULT_CHUNK_SIZE
 from openmsi.send.filters import Filter
+from openmsi.send.formats import LEGACY_CHUNK_SIZE, NATIVE, Format
 
 # Room in a record for the key, the headers (the path is in both) and Kafka's own fields.
 RECORD_OVERHEAD_BYTES = 16 * 1024
@@ -29,7 +30,8 @@ class SendJob(msgspec.Struct, frozen=True):
         settle: seconds without change after which a file counts as done.
         once: stop when all that was there is sent.
         new_only: leave alone what was there at the very first start.
-        growing: send files while they are written.
+        growing: send files while they are written; in the native format only.
+        format: of the records that are written.
     """
 
     root: Path
@@ -43,6 +45,7 @@ class SendJob(msgspec.Struct, frozen=True):
     once: bool = False
     new_only: bool = False
     growing: bool = False
+    format: Format = NATIVE
 
 
 class SendStats(msgspec.Struct):
@@ -61,15 +64,15 @@ class SendStats(msgspec.Struct):
         )
 
 
-def fit_chunk_size(wanted: int | None, topic: TopicInfo) -> int:
-    """The chunk size in bytes for a topic: the wanted one, or the default made to fit.
+def fit_chunk_size(wanted: int | None, topic: TopicInfo, form: Format = NATIVE) -> int:
+    """The chunk size in bytes for a topic: the wanted one, or the format's default made to fit.
 
     Raises:
         RecordTooLarge: the wanted size, or any useful one, does not fit the topic's limit.
     """
     most = topic.max_message_bytes - RECORD_OVERHEAD_BYTES
     if wanted is None and most >= LEAST_CHUNK_SIZE:
-        return min(DEFAULT_CHUNK_SIZE, most)
+        return min(DEFAULT_CHUNK_SIZE if form == NATIVE else LEGACY_CHUNK_SIZE, most)
     if wanted is None or wanted > most:
         what = f"a chunk of {wanted or LEAST_CHUNK_SIZE} bytes"
         limit = f"topic {topic.name!r} takes records of at most {topic.max_message_bytes} bytes"

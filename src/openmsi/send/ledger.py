@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from openmsi.errors import OpenMSIError
 from openmsi.kafka.seam import TopicInfo
-from openmsi.protocol import Manifest, VersionId
+from openmsi.protocol import Digest, Manifest, VersionId
 from openmsi.send.files import Identity
 from openmsi.send.transfer import Progress
 from openmsi.state import database_error, open_database, state_file, transaction
@@ -41,7 +41,12 @@ CREATE TABLE files (
 
 class Entry(msgspec.Struct, frozen=True):
     """What the ledger knows of one file. `at` is seconds since 1970 of the last change of state;
-    the fields from `version` on mean something according to `state`."""
+    the fields from `version` on mean something according to `state`.
+
+    In the older format the records of one version may lie in several partitions. Then partition
+    and offsets are -1: path and digest are what finds it. A file in flight has its digest in that
+    format only.
+    """
 
     directory: str
     name: str
@@ -83,6 +88,7 @@ class Entry(msgspec.Struct, frozen=True):
             self.next_start,
             self.partition,
             self.first_offset,
+            Digest(self.digest) if self.digest else None,
         )
 
 
@@ -217,6 +223,7 @@ def in_flight(native: str, identity: Identity, attempt: int, progress: Progress)
         progress.chunk_size,
         progress.index,
         progress.start,
+        digest=progress.digest or "",
         partition=progress.partition,
         first_offset=progress.first_offset,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from openmsi.errors import KafkaFailure, OpenMSIError, TopicRemade
 from openmsi.events import Report, Waits
 from openmsi.kafka.seam import Delivery, Notice, Producer
-from openmsi.protocol import Abort, Chunk, encode
+from openmsi.send.formats import Encode, Item
 
 OpenProducer = Callable[[Notice], Producer]
 REOPEN_SECONDS = 2.0
@@ -24,17 +24,19 @@ class Outbox:
     Args:
         open_producer: gives a producer; called again when one broke.
         report: hears when the broker is away, and when it is back.
+        encode: makes the records.
 
     Raises:
         OpenMSIError: the first producer cannot be opened.
     """
 
-    def __init__(self, open_producer: OpenProducer, report: Report) -> None:
+    def __init__(self, open_producer: OpenProducer, report: Report, encode: Encode) -> None:
         self._open_producer = open_producer
+        self._encode = encode
         self._waits = Waits(report)
         self._producer: Producer | None = open_producer(self._waits.because)
         self._open_due = 0.0
-        self._backlog: deque[tuple[Chunk | Abort, object]] = deque()
+        self._backlog: deque[tuple[Item, object]] = deque()
         self._unanswered = 0
         self._heard = time.monotonic()
         self._silent = False
@@ -44,7 +46,7 @@ class Outbox:
         """Is there something that the producer did not take yet?"""
         return bool(self._backlog)
 
-    def send(self, item: Chunk | Abort, token: object) -> None:
+    def send(self, item: Item, token: object) -> None:
         """Send the record of `item`; while `full`, it waits for its turn."""
         self._backlog.append((item, token))
         self.push()
@@ -53,7 +55,7 @@ class Outbox:
         """Give the producer as much as it takes."""
         while self._producer is not None and self._backlog:
             item, token = self._backlog[0]
-            if not self._producer.produce(encode(item), token):
+            if not self._producer.produce(self._encode(item), token):
                 return
             self._backlog.popleft()
             if self._unanswered == 0:

@@ -7,8 +7,9 @@ import time
 
 import msgspec
 
-from openmsi.protocol import Abort, Chunk, Digest, algorithm_of, digest_of, new_hasher
+from openmsi.protocol import Abort, Digest, algorithm_of, digest_of, new_hasher
 from openmsi.send.files import Identity, identity_of
+from openmsi.send.formats import Item
 from openmsi.send.ledger import Entry
 from openmsi.send.transfer import State, Transfer
 
@@ -52,7 +53,7 @@ class Reading:
         self._compared = sent
         self._hasher = new_hasher(algorithm_of(Digest(sent.digest)))
 
-    def step(self) -> Chunk | Abort | None:
+    def step(self) -> Item | None:
         """Read the next chunk. Returns what is to be produced, if anything.
 
         Raises:
@@ -68,8 +69,11 @@ class Reading:
         self.done = self._at
         unchanged = self.now() == self.identity
         expected = self.transfer.state is State.GROWING or unchanged
-        self.changed = not expected or len(data) != self.transfer.want
-        return self.transfer.read(data, unchanged)
+        short = len(data) != self.transfer.want
+        item = self.transfer.read(data, unchanged)
+        # What was read is all that a transfer sees: it gives up by itself when that changed.
+        self.changed = not expected or short or bool(self.transfer.reason)
+        return item
 
     def now(self) -> Identity:
         """What the open file is now."""

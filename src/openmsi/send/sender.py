@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -36,10 +35,11 @@ from openmsi.events import (
     Started,
     Waits,
 )
-from openmsi.protocol import Abort, Chunk, Opening, VersionId
+from openmsi.protocol import Abort, VersionId
 from openmsi.send.after import AfterSending
-from openmsi.send.files import Identity, open_to_read
+from openmsi.send.files import Identity
 from openmsi.send.finder import Finder, Settled
+from openmsi.send.formats import NATIVE, encoder
 from openmsi.send.job import SendJob, SendStats
 from openmsi.send.ledger import (
     FAILED,
@@ -52,10 +52,11 @@ from openmsi.send.ledger import (
     in_flight,
     sent,
 )
-from openmsi.send.names import check_twin, shown, topic_path
+from openmsi.send.names import shown, topic_path
 from openmsi.send.outbox import OpenProducer, Outbox
+from openmsi.send.plan import open_reading, resumes
 from openmsi.send.reading import Reading
-from openmsi.send.transfer import ABORT_INDEX, Progress, State, Transfer
+from openmsi.send.transfer import ABORT_INDEX, Progress, State
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Sender:
         self.reading: deque[Reading] = deque()
         self._job = job
         self._ledger = ledger
-        self._outbox = Outbox(open_producer, report)
+        self._outbox = Outbox(open_producer, report, encoder(job.format))
         self._report = report
         self._after = after
         self._large: deque[Settled] = deque()
@@ -102,6 +103,10 @@ class Sender:
         self._ledger_due = 0.0
         self._disk = Waits(report)
         self._disk_full = False
+
+    def in_flight(self) -> list[Reading]:
+        """The files on their way; for any thread."""
+        return list(self._active.values())
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -198,13 +203,10 @@ class Sender:
 
     def _start(self, native: str, identity: Identity, growing: bool = False) -> None:
         known = self._ledger.entry(native)
-        before = known if known is not None and known.state == SENT else None
-        if before is not None and before.describes(identity):
+        if known is not None and known.state == SENT and known.describes(identity):
             return
         try:
-            path = topic_path(native, self._job.prefix)
-            check_twin(self._job.root, native)
-            descriptor = open_to_read(self._job.root / native)
+            reading = open_reading(self._job, self._ledger, native, identity, growing)
         except RecordRejected as error:
             self._fail(native, error.detail, identity)
             return
@@ -214,36 +216,21 @@ class Sender:
         except OSError as error:
             self._fail(native, f"it cannot be opened: {error.strerror or error}", identity)
             return
-        attempt, progress = self._plan(native, identity, known)
-        opening = Opening(identity.size, identity.mtime_ns, self._job.source)
-        if growing:
-            opening = Opening(source=self._job.source)
-            progress = Progress(VersionId(os.urandom(16).hex()), self._job.chunk_size)
-        reading = Reading(native, descriptor, identity, attempt, Transfer(path, opening, progress))
-        if before is not None and before.size == identity.size and not growing:
-            reading.compare_with(before)
+        if known is not None and not resumes(self._job, known, identity):
+            self._abort_left_behind(known, "the file changed before it was sent completely")
         self._active[native] = reading
         self.reading.append(reading)
         self.finder.started(native)
         if growing or identity.size > self._job.chunk_size:
             self._note_progress(reading)
 
-    def _plan(self, native: str, identity: Identity, known: Entry | None) -> tuple[int, Progress]:
-        """Where to go on, or a new version; the version left behind is aborted."""
-        attempt = 0
-        if known is not None:
-            if known.state == IN_FLIGHT and known.describes(identity) and known.chunk_size:
-                return known.attempt, known.progress()
-            self._abort_left_behind(known, "the file changed before it was sent completely")
-            # Also a content that was sent before, and comes back, is another version.
-            attempt = known.attempt + 1
-        version = self._ledger.new_version(native, identity, self._job.chunk_size, attempt)
-        return attempt, Progress(version, self._job.chunk_size)
-
     def _abort_left_behind(self, known: Entry, reason: str) -> None:
-        if known.state == IN_FLIGHT:
+        if known.state != IN_FLIGHT:
+            return
+        self._note_given_up(replace(known, state=FAILED, reason=reason))
+        # The older format knows no aborts: a program that reads it would stop at one.
+        if self._job.format == NATIVE and not known.digest:
             path = topic_path(known.native, self._job.prefix)
-            self._note_given_up(replace(known, state=FAILED, reason=reason))
             self._outbox.send(Abort(path, VersionId(known.version), reason), None)
 
     def _note_given_up(self, entry: Entry) -> None:
@@ -310,14 +297,14 @@ class Sender:
             item = each.step()
         except OSError as error:
             item = each.transfer.give_up(f"it cannot be read: {error.strerror}")
-        if isinstance(item, Chunk):
+        if isinstance(item, Abort):
+            self._send_abort(item, each)
+        elif item is not None:
             self.stats.bytes_read += len(item.data)
             self._outbox.send(item, (each, item.index))
-        elif item is not None:
-            self._send_abort(item, each)
         if each.unchanged_entry is not None:
             self._found_unchanged(each, each.unchanged_entry)
-        elif each.transfer.state is State.READING:
+        elif each.transfer.state in (State.HASHING, State.READING):
             return True
         elif each.transfer.state is State.GROWING:
             return self._still_growing(each)
@@ -366,6 +353,8 @@ class Sender:
             return False
         else:
             abort = transfer.failed(index, str(error))
+        if transfer.reason and each in self.reading:
+            self.reading.remove(each)
         if abort is not None:
             self._send_abort(abort, each)
         if transfer.state is State.SENT:

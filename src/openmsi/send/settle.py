@@ -18,11 +18,12 @@ COARSE_TICK_SECONDS = 2.0  # FAT and some network drives keep whole seconds only
 
 
 class _Candidate:
-    __slots__ = ("due", "identity")
+    __slots__ = ("due", "identity", "since")
 
-    def __init__(self, due: float, identity: Identity | None) -> None:
+    def __init__(self, due: float, identity: Identity | None, since: float) -> None:
         self.due = due
         self.identity = identity
+        self.since = since
 
 
 class Settler:
@@ -48,18 +49,19 @@ class Settler:
             return
         age = (wall_ns - identity.touched_ns) / 1e9
         fresh = known is not None or self._is_busy(native, now)
-        self._wait(native, now if age >= self._quiet and not fresh else now + self._quiet, identity)
+        quiet = 0.0 if age >= self._quiet and not fresh else self._quiet
+        self._wait(native, now, quiet, identity)
 
     def closed(self, native: str, now: float) -> None:
         """The system told that a writer closed the file, or that it was renamed into place."""
         if self._is_busy(native, now):
-            self._wait(native, now + self._quiet, None)
+            self._wait(native, now, self._quiet, None)
         else:
-            self._wait(native, now + TICK_SECONDS, None)
+            self._wait(native, now, TICK_SECONDS, None)
 
     def again(self, native: str, now: float, seconds: float) -> None:
         """Look at the file again in `seconds`: it could not be read, or was too fresh."""
-        self._wait(native, now + seconds, None)
+        self._wait(native, now, seconds, None)
 
     def sent(self, native: str, now: float) -> None:
         """A version of the file was just read."""
@@ -70,8 +72,10 @@ class Settler:
     def _is_busy(self, native: str, now: float) -> bool:
         return self._busy.get(native, now) > now
 
-    def _wait(self, native: str, due: float, identity: Identity | None) -> None:
-        self._waiting[native] = _Candidate(due, identity)
+    def _wait(self, native: str, now: float, seconds: float, identity: Identity | None) -> None:
+        known = self._waiting.get(native)
+        due = now + seconds
+        self._waiting[native] = _Candidate(due, identity, known.since if known else now)
         heapq.heappush(self._heap, (due, native))
 
     def due(self, now: float) -> tuple[str, Identity | None] | None:
@@ -88,6 +92,10 @@ class Settler:
     def unsettled(self) -> list[str]:
         """The files that wait."""
         return list(self._waiting)
+
+    def waiting_since(self) -> float | None:
+        """When the first of the files that wait was seen first; None when none waits."""
+        return min((each.since for each in list(self._waiting.values())), default=None)
 
     def next_due(self) -> float | None:
         """When the next file's time comes, at the earliest."""

@@ -1,0 +1,54 @@
+"""Where sending a file begins: with a new version, or in the middle of one."""
+
+from __future__ import annotations
+
+import os
+
+from openmsi.protocol import Opening, VersionId
+from openmsi.send.files import Identity, open_to_read
+from openmsi.send.formats import NATIVE
+from openmsi.send.job import SendJob
+from openmsi.send.ledger import IN_FLIGHT, SENT, Entry, Ledger
+from openmsi.send.names import check_twin, topic_path
+from openmsi.send.reading import Reading
+from openmsi.send.transfer import Progress, Transfer
+
+
+def open_reading(
+    job: SendJob, ledger: Ledger, native: str, identity: Identity, growing: bool = False
+) -> Reading:
+    """Open the file `native`, to be sent as `identity`.
+
+    Raises:
+        RecordRejected: its name cannot be a path in the topic.
+        OSError: it cannot be opened.
+    """
+    path = topic_path(native, job.prefix)
+    check_twin(job.root, native)
+    descriptor = open_to_read(job.root / native)
+    known = ledger.entry(native)
+    opening = Opening(identity.size, identity.mtime_ns, job.source)
+    if known is not None and resumes(job, known, identity):
+        attempt, progress = known.attempt, known.progress()
+    else:
+        # Also a content that was sent before, and comes back, is another version.
+        attempt = 0 if known is None else known.attempt + 1
+        version = ledger.new_version(native, identity, job.chunk_size, attempt)
+        progress = Progress(version, job.chunk_size)
+    if growing:
+        opening = Opening(source=job.source)
+        progress = Progress(VersionId(os.urandom(16).hex()), job.chunk_size)
+    transfer = Transfer(path, opening, progress, legacy=job.format != NATIVE)
+    reading = Reading(native, descriptor, identity, attempt, transfer)
+    same_size = known is not None and known.state == SENT and known.size == identity.size
+    if known is not None and same_size and not growing:
+        reading.compare_with(known)
+    return reading
+
+
+def resumes(job: SendJob, known: Entry, identity: Identity) -> bool:
+    """Does the version that was in flight go on? Not in another format: no receiver could put
+    its two parts together."""
+    same_format = bool(known.digest) == (job.format != NATIVE)
+    unfinished = known.state == IN_FLIGHT and known.chunk_size > 0
+    return unfinished and same_format and known.describes(identity)

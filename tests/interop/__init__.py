@@ -1,0 +1,1 @@
+"""openmsi and OpenMSIStream on the same topics."""
