@@ -31,7 +31,8 @@ class Event(msgspec.Struct, frozen=True, tag_field="event", omit_defaults=True):
 
 
 class FileSent(Event, frozen=True, tag="sent"):
-    """Every record of the file is acknowledged. `seconds` counts from opening it."""
+    """Every record of the file is acknowledged. `seconds` counts from opening it. `partition` and
+    the offsets are -1 when its records lie in several partitions, as in the older format."""
 
     path: str
     size: int
@@ -166,6 +167,17 @@ class Started(Event, frozen=True, tag="started"):
     directory: str
     topic: str
     group: str = ""
+
+
+class Restarting(Event, frozen=True, tag="restarting"):
+    """A part of an agent failed and is started again after `seconds`."""
+
+    reason: str
+    seconds: float
+
+
+class Stopped(Event, frozen=True, tag="stopped"):
+    """A part of an agent was told to stop and has done so."""
 
 
 class SendSummary(Event, frozen=True, tag="summary"):

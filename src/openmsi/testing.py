@@ -341,6 +341,10 @@ class MemoryConsumer:
         log = self._broker._topic(self._topic).logs[partition]
         return log.first, log.end
 
+    def lag(self, positions: Mapping[int, int]) -> int:
+        logs = self._broker._topic(self._topic).logs
+        return sum(max(0, logs[each].end - position) for each, position in positions.items())
+
     def leave(self) -> None:
         self._leaving = True
 

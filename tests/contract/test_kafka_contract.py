@@ -224,6 +224,18 @@ def test_offsets_tell_the_first_and_the_one_after_the_last(
         assert member.consumer.offsets((partition + 1) % 3) == (0, 0)
 
 
+def test_the_lag_is_what_is_known_to_be_still_there(broker: Broker, topic: TopicInfo) -> None:
+    partition = send(broker, topic.name, *numbered(b"k", 10))[0].partition
+    with closing(Member(broker.consumer(topic.name, "lag-" + topic.name))) as member:
+        poll_until(lambda: len(member.got) == 10, member)
+        assert member.consumer.lag({partition: 10}) == 0
+        assert member.consumer.lag({partition: 4}) == 6
+        assert member.consumer.lag({partition: 4, (partition + 1) % 3: 0}) == 6
+        send(broker, topic.name, *numbered(b"k", 5))
+        poll_until(lambda: len(member.got) == 15, member)
+        assert member.consumer.lag({partition: 10}) == 5
+
+
 def test_paused_partitions_are_held_back_and_go_on_without_a_gap(
     broker: Broker, topic: TopicInfo
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaException, Producer
 
-from openmsi.config import find_config, load_settings, read_client_config
+from openmsi.config import find_config, load_settings
 from openmsi.config.ini import Entry, expand, is_ini, parse_ini
 from openmsi.config.keys import CLIENT_KEYS, is_secret, nearest
 from openmsi.errors import ConfigError
@@ -32,16 +32,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_client_configuration_is_taken_literally(here: Path) -> None:
-    (here / "c").write_text("\ufeff# ours\n\n a = 00%12$x = y \nsasl.password=p#;w\n", "utf-8")
-    assert read_client_config(here / "c") == {"a": "00%12$x = y", "sasl.password": "p#;w"}
+    (here / "c.txt").write_text("\ufeff# ours\n\n a = 00%12$x = y \nsasl.password=p#;w\n", "utf-8")
+    assert load_settings(here / "c.txt").sending() == {"a": "00%12$x = y", "sasl.password": "p#;w"}
 
 
 @pytest.mark.parametrize("line", ["no equals", "=value", "[broker]"])
 def test_a_line_that_is_no_setting_is_named(here: Path, line: str) -> None:
-    (here / "c").write_text(f"a=b\n{line}\n")
+    (here / "c.txt").write_text(f"a=b\n{line}\n")
     with pytest.raises(ConfigError) as error:
-        read_client_config(here / "c")
-    assert_wrong(error, "c, line 2", "NAME=VALUE")
+        load_settings(here / "c.txt")
+    assert_wrong(error, "c.txt, line 2", "NAME=VALUE")
 
 
 def test_a_client_configuration_is_accepted_where_config_files_are(here: Path) -> None:
@@ -60,8 +60,8 @@ def test_a_file_that_is_no_text_is_named(here: Path) -> None:
 
 def test_a_file_that_cannot_be_read_is_named(here: Path) -> None:
     with pytest.raises(ConfigError) as error:
-        read_client_config(here / "none")
-    assert_wrong(error, "none", "No such file")
+        load_settings(here / "none.txt")
+    assert_wrong(error, "none.txt", "no such file")
 
 
 # -- names -------------------------------------------------------------------------------------

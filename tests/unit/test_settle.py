@@ -171,3 +171,14 @@ def test_what_was_sent_long_ago_is_not_remembered_for_ever() -> None:
 )
 def test_a_whole_second_is_taken_for_a_coarse_clock(touched_ns: int, seconds: float) -> None:
     assert tick_seconds(Identity(1, 0, 1, touched_ns)) == seconds
+
+
+def test_it_is_known_since_when_the_first_of_them_waits() -> None:
+    settler = Settler(QUIET)
+    assert settler.waiting_since() is None
+    settler.again("a", 5.0, 1.0)
+    settler.again("b", 6.0, 1.0)
+    settler.again("a", 7.0, 1.0)  # put off again: it waits since it was seen first
+    assert settler.waiting_since() == 5.0
+    assert settler.due(8.0) and settler.due(8.0)
+    assert settler.waiting_since() is None

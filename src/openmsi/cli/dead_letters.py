@@ -15,11 +15,11 @@ import typer
 
 from openmsi.cli.options import (
     Bootstrap,
-    ClientConfig,
+    Config,
+    Connection,
     Debug,
     Json,
     StateDir,
-    kafka_settings,
     state_directory,
 )
 from openmsi.cli.show import clean, shown
@@ -83,7 +83,7 @@ def list_letters(
 def retry(
     directory: Destination,
     bootstrap_servers: Bootstrap = None,
-    client_config: ClientConfig = None,
+    config: Config = None,
     state_dir: StateDir = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -95,7 +95,7 @@ def retry(
 
     Example: openmsi dead-letters retry repository/
     """
-    settings = kafka_settings(bootstrap_servers, client_config)
+    settings = Connection(bootstrap_servers, config).receiving()
     remaining = 0
     admin = open_admin(settings)
     try:

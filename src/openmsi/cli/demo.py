@@ -24,12 +24,13 @@ from rich.text import Text
 
 from openmsi import broker
 from openmsi.cli.options import (
+    BOOTSTRAP_VARIABLE,
     Bootstrap,
-    ClientConfig,
+    Config,
+    Connection,
     Debug,
     Json,
     existing_directory,
-    kafka_settings,
 )
 from openmsi.cli.sample import drop_sample, prepare_sample
 from openmsi.cli.show import clean
@@ -66,7 +67,7 @@ def demo(
         ),
     ] = None,
     bootstrap_servers: Bootstrap = None,
-    client_config: ClientConfig = None,
+    config: Config = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -82,12 +83,12 @@ def demo(
     """
     root = existing_directory(directory) if directory is not None else None
     theirs = None
-    if bootstrap_servers is not None or client_config is not None:
-        theirs = kafka_settings(bootstrap_servers, client_config)
+    if bootstrap_servers or config is not None or os.environ.get(BOOTSTRAP_VARIABLE):
+        theirs = Connection(bootstrap_servers, config).sending()
     show = _Show(as_json)
     with show, _interruptible() as uninterrupted, ExitStack() as stack:
         try:
-            outcomes, summary = run(root, theirs, client_config, show, stack)
+            outcomes, summary = run(root, theirs, config, show, stack)
             show.results(outcomes, summary, in_place=root is not None)
         finally:
             uninterrupted()
@@ -103,7 +104,7 @@ def demo(
 def run(
     root: Path | None,
     theirs: KafkaSettings | None,
-    client_config: Path | None,
+    config: str | None,
     show: _Show,
     stack: ExitStack,
 ) -> tuple[list[Outcome], DemoSummary]:
@@ -126,8 +127,8 @@ def run(
     if root is None:
         prepare_sample(source)
     connection = ["--bootstrap-servers", settings.bootstrap_servers]
-    if client_config is not None:
-        connection += ["--client-config", str(client_config)]
+    if config is not None:
+        connection += ["--config", config]
     trial = Trial(source, home, topic, connection, show.say)
     stack.callback(trial.stop)
     for each in found:

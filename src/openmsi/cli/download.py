@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -12,26 +13,26 @@ from rich.filesize import decimal
 
 from openmsi.cli.options import (
     Bootstrap,
-    ClientConfig,
+    Config,
+    Connection,
     Debug,
+    Host,
     Json,
     StateDir,
-    Stop,
     StopOnSignal,
     Topic,
-    kafka_settings,
     real_directory,
     state_directory,
 )
 from openmsi.cli.sending import describe_topic
 from openmsi.cli.show import Doing, Rate, shown
 from openmsi.errors import SomeFailed, TopicRemade
-from openmsi.events import Notice, ReceiveSummary, Report
-from openmsi.kafka import KafkaSettings, open_consumer
+from openmsi.events import Notice, ReceiveSummary
+from openmsi.kafka import KafkaSettings, TopicInfo, open_consumer
 from openmsi.receive.journal import Journal, journal_path, own_group
 from openmsi.receive.receiver import ReceiveJob, Receiver
 from openmsi.sinks import DirectorySink
-from openmsi.state import hold
+from openmsi.state import hold, state_file
 
 
 def download(
@@ -55,7 +56,7 @@ def download(
         bool, typer.Option("--until-end", help="Stop where the topic ends now.")
     ] = False,
     bootstrap_servers: Bootstrap = None,
-    client_config: ClientConfig = None,
+    config: Config = None,
     state_dir: StateDir = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -69,19 +70,24 @@ def download(
 
     Example: openmsi download repository/ --topic ebsd
     """
+    connection = Connection(bootstrap_servers, config)
     options = DownloadOptions(
         topic,
-        group,
+        group or connection.said.group or "",
         until_end,
-        kafka_settings(bootstrap_servers, client_config),
+        connection.receiving(),
         state_directory(state_dir),
         not directory.exists(),
     )
-    run(directory, options, as_json)
+    stop = StopOnSignal()
+    progress = _Progress()
+    with shown(as_json, progress) as report:
+        run(directory, options, Host(report, stop, progress.started))
 
 
 class DownloadOptions(msgspec.Struct, frozen=True):
-    """What to receive. `is_new`: the destination did not exist before."""
+    """What to receive. Without a `group`, all files, and if the destination `is_new` (did not
+    exist before, or is treated so) all from the beginning of the topic."""
 
     topic: str
     group: str
@@ -89,20 +95,22 @@ class DownloadOptions(msgspec.Struct, frozen=True):
     settings: KafkaSettings
     state_dir: Path
     is_new: bool
+    stale_after: float = 86_400.0
 
 
-def run(directory: Path, what: DownloadOptions, as_json: bool) -> None:
-    """Raises SomeFailed when, at the end, something could not be rebuilt."""
-    stop = StopOnSignal()
-    progress = _Progress()
-    with shown(as_json, progress) as report:
-        while True:
-            try:
-                summary = _receive(directory, what, progress, report, stop)
-                break
-            except TopicRemade as error:
-                report(Notice(f"{error}; all of the new one is received"))
-        report(summary)
+def run(directory: Path, what: DownloadOptions, host: Host[Receiver]) -> None:
+    """Receive into `directory` until the host says stop, and report the summary.
+
+    Raises:
+        SomeFailed: at the end of the topic, something could not be rebuilt.
+    """
+    while True:
+        try:
+            summary = _receive(directory, what, host)
+            break
+        except TopicRemade as error:
+            host.report(Notice(f"{error}; all of the new one is received"))
+    host.report(summary)
     if what.until_end and (summary.dead_letters or summary.incomplete):
         raise SomeFailed(
             "download",
@@ -111,30 +119,51 @@ def run(directory: Path, what: DownloadOptions, as_json: bool) -> None:
         )
 
 
-def _receive(
-    directory: Path, what: DownloadOptions, progress: _Progress, report: Report, stop: Stop
-) -> ReceiveSummary:
-    """Receive into `directory`, with its journal held against other programs."""
+def _receive(directory: Path, what: DownloadOptions, host: Host[Receiver]) -> ReceiveSummary:
     info = describe_topic(what.settings, what.topic)
     root = real_directory(directory)
-    group = what.group or own_group(what.state_dir, root, info, what.is_new)
+    if what.group:
+        return _receive_as(what.group, root, info, what, host)
+    # Each start may be given a group of its own, so the destination is held, too.
+    own = state_file(what.state_dir, "receive", root, info.name, info.topic_id)
+    with hold(own.with_suffix(".lock"), _doing(what, root)):
+        if what.is_new:
+            former = own_group(what.state_dir, root, info, False)
+            _forget(journal_path(what.state_dir, root, info, former))
+        group = own_group(what.state_dir, root, info, what.is_new)
+        return _receive_as(group, root, info, what, host)
+
+
+def _doing(what: DownloadOptions, root: Path) -> str:
+    return f"receiving topic {what.topic!r} in {root}"
+
+
+def _forget(journal: Path) -> None:
+    """Delete what a group knew that nobody will be a member of again."""
+    for suffix in (".sqlite", ".sqlite-wal", ".sqlite-shm", ".lock"):
+        with suppress(OSError):
+            journal.with_suffix(suffix).unlink()
+
+
+def _receive_as(
+    group: str, root: Path, info: TopicInfo, what: DownloadOptions, host: Host[Receiver]
+) -> ReceiveSummary:
+    """Receive into `root`, with the group's journal held against other programs."""
     # Only now: a start that failed must not turn a new destination into an old one.
     sink = DirectorySink(root)
     path = journal_path(what.state_dir, root, info, group)
-    doing = f"receiving topic {what.topic!r} in {root}"
     meta = {"destination": str(root), "topic": what.topic, "group": group}
     set_aside: list[str] = []
-    with hold(path.with_suffix(".lock"), doing):
+    with hold(path.with_suffix(".lock"), _doing(what, root)):
         journal = Journal(path, meta, set_aside)
         try:
             for text in set_aside:
-                report(Notice(f"{text}; it goes on where the group's commits are"))
+                host.report(Notice(f"{text}; it goes on where the group's commits are"))
             opener = partial(open_consumer, what.settings, what.topic, group)
-            receiver = Receiver(
-                ReceiveJob(info, group, what.until_end), opener, sink, journal, report
-            )
-            progress.receiver = receiver
-            return receiver.run(stop)
+            job = ReceiveJob(info, group, what.until_end, what.stale_after, str(root))
+            receiver = Receiver(job, opener, sink, journal, host.report)
+            host.started(receiver)
+            return receiver.run(host.stop)
         finally:
             journal.close()
 
@@ -143,13 +172,17 @@ class _Progress:
     """What a terminal shows while a receiver works."""
 
     def __init__(self) -> None:
-        self.receiver: Receiver | None = None
+        self._receiver: Receiver | None = None
+        self._rate = Rate()
+
+    def started(self, receiver: Receiver) -> None:
+        self._receiver = receiver
         self._rate = Rate()
 
     def __call__(self) -> Doing | None:
-        if self.receiver is None:
+        if self._receiver is None:
             return None
-        stats = self.receiver.stats
+        stats = self._receiver.stats
         received = stats.bytes_received
         headline = f"{stats.rebuilt} rebuilt, {decimal(received)} at {self._rate(received)}"
         return Doing(f"{headline}, {stats.open} open", [])

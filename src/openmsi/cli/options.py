@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Generic, TypeVar, cast, get_args
 
 import typer
 
-from openmsi.config import read_client_config
-from openmsi.errors import LocalDiskError
+from openmsi.config import ClientSettings, LegacyConfig, load
+from openmsi.errors import LocalDiskError, UsageError
+from openmsi.events import Report
 from openmsi.kafka import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
+from openmsi.send.formats import NATIVE, Format
 from openmsi.state import default_state_dir
 
 
@@ -32,6 +35,10 @@ def debugging() -> bool:
     return logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
+Worker = TypeVar("Worker")
+STATE_VARIABLE = "OPENMSI_STATE_DIR"
+BOOTSTRAP_VARIABLE = "OPENMSI_BOOTSTRAP_SERVERS"
+
 Topic = Annotated[str, typer.Option("--topic", "-t", help="The Kafka topic.", show_default=False)]
 Bootstrap = Annotated[
     str | None,
@@ -39,17 +46,19 @@ Bootstrap = Annotated[
         "--bootstrap-servers",
         "-b",
         metavar="HOST:PORT,...",
-        envvar="OPENMSI_BOOTSTRAP_SERVERS",
-        help=f"The Kafka brokers; {DEFAULT_BOOTSTRAP_SERVERS} if nothing else is said.",
+        help="The Kafka brokers. By default those of --config, then those of the environment"
+        f" variable {BOOTSTRAP_VARIABLE}, then {DEFAULT_BOOTSTRAP_SERVERS}.",
         show_default=False,
     ),
 ]
-ClientConfig = Annotated[
-    Path | None,
+Config = Annotated[
+    str | None,
     typer.Option(
+        "--config",
         "--client-config",
         metavar="FILE",
-        help="librdkafka settings (TLS, login, ...), one NAME=VALUE a line.",
+        help="Brokers, login and other settings: a file of librdkafka settings, one NAME=VALUE a"
+        " line, or a .config file of the OpenMSI programs, or the name of one.",
         show_default=False,
     ),
 ]
@@ -58,7 +67,7 @@ StateDir = Annotated[
     typer.Option(
         "--state-dir",
         metavar="DIR",
-        envvar="OPENMSI_STATE_DIR",
+        envvar=STATE_VARIABLE,
         help="Where to remember what was sent and received; a local disk.",
         show_default=False,
     ),
@@ -104,6 +113,17 @@ After = Annotated[
         " read back and its digest matched.",
     ),
 ]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="native|openmsi-9|openmsi-10",
+        help="How to write records. openmsi-9 is read by all OpenMSI programs since 2021-07, "
+        "openmsi-10 by those since 1.8.6.1; only native records share work among receivers. By "
+        "default openmsi-9 where --config has their DataFileChunkSerializer, else native.",
+        show_default=False,
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object a line for each event, for programs.")
 ]
@@ -113,15 +133,61 @@ Debug = Annotated[
 ]
 
 
-def kafka_settings(bootstrap: str | None, client_config: Path | None) -> KafkaSettings:
-    """Raises ConfigError for a client configuration that cannot be used."""
-    client = read_client_config(client_config) if client_config else {}
-    named = client.pop("bootstrap.servers", None)
-    return KafkaSettings(bootstrap or named or DEFAULT_BOOTSTRAP_SERVERS, client)
+class Connection:
+    """What --bootstrap-servers, --config and the environment say together, in this order.
+
+    Settings of the file that openmsi does not use are named on stderr.
+
+    Raises:
+        ConfigError: there is no such configuration, or it is wrong.
+    """
+
+    def __init__(self, bootstrap: str | None, config: str | None) -> None:
+        self._file = load(config) if config is not None else ClientSettings()
+        self.said = self._file.client if isinstance(self._file, LegacyConfig) else self._file
+        self._bootstrap = bootstrap
+        for note in self.said.notes:
+            print(f"openmsi: note: {note}", file=sys.stderr)
+
+    def sending(self) -> KafkaSettings:
+        """Raises ConfigError for a setting that would break a promise."""
+        return self._with(self.said.sending())
+
+    def receiving(self) -> KafkaSettings:
+        """Raises ConfigError for a setting that would break a promise."""
+        return self._with(self.said.receiving())
+
+    def telling(self, section: str) -> KafkaSettings:
+        """For messages about the program: the section `heartbeat` or `log` of a .config file, or
+        what senders have where it has none."""
+        theirs = getattr(self._file, section, None)
+        return self.sending() if theirs is None else self._with(self.said.broker | theirs)
+
+    def _with(self, client: dict[str, str]) -> KafkaSettings:
+        named = client.pop("bootstrap.servers", None)
+        around = os.environ.get(BOOTSTRAP_VARIABLE)
+        return KafkaSettings(
+            self._bootstrap or named or around or DEFAULT_BOOTSTRAP_SERVERS, client
+        )
+
+
+def format_of(given: str | None, said: ClientSettings) -> Format:
+    """How to write records: as the command line says, or else the configuration, or natively.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    for each in get_args(Format):
+        if given == each:
+            return cast(Format, each)
+    if given is not None:
+        raise UsageError(f"--format {given}", f"it is none of {', '.join(get_args(Format))}")
+    return said.format or NATIVE
 
 
 def state_directory(given: Path | None) -> Path:
-    return (given or default_state_dir()).absolute()
+    named = os.environ.get(STATE_VARIABLE)
+    return (given or (Path(named) if named else default_state_dir())).absolute()
 
 
 def existing_directory(path: Path) -> Path:
@@ -169,3 +235,13 @@ class StopOnSignal:
 
 
 Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Host(Generic[Worker]):
+    """Whoever runs a sender or receiver: hears of events, says when to stop, and gets to know
+    the one at work, for its counts. A topic that was made again brings another one."""
+
+    report: Report
+    stop: Stop
+    started: Callable[[Worker], None]

@@ -40,7 +40,7 @@ def sentence(event: Event) -> str:
             return f"rebuilt   {event.path}  ({decimal(event.size)})"
         case events.FileFailed():
             more = "; it will be tried again" if event.retry else ""
-            return f"failed    {event.path}: {_one_line(event.reason)}{more}"
+            return f"failed    {event.path}: {one_line(event.reason)}{more}"
         case events.FileVanished():
             return f"vanished  {event.path}: it was gone before it was settled"
         case events.FileSkipped():
@@ -61,7 +61,7 @@ def sentence(event: Event) -> str:
             where = f"{event.topic}[{event.partition}] at {event.first_offset}"
             return f"dead letter {where}: {event.reason}: {event.detail}"
         case events.Waiting():
-            return f"waiting   {_one_line(event.reason)}"
+            return f"waiting   {one_line(event.reason)}"
         case events.Resumed():
             return "resumed"
         case events.Notice():
@@ -69,6 +69,10 @@ def sentence(event: Event) -> str:
         case events.Started():
             group = f", group {event.group}" if event.group else ""
             return f"started   {event.directory} with topic {event.topic}{group}"
+        case events.Restarting():
+            return f"failed    {one_line(event.reason)}; started again in {event.seconds:g} s"
+        case events.Stopped():
+            return "stopped"
         case events.SendSummary():
             return _send_summary(event)
         case events.ReceiveSummary():
@@ -76,7 +80,7 @@ def sentence(event: Event) -> str:
     raise AssertionError(f"no sentence for {event!r}")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """An error's cure stands on a line of its own; here it follows."""
     return text.replace("\n  ", ". ")
 

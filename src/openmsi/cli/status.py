@@ -14,6 +14,7 @@ import typer
 from openmsi.cli.options import Debug, StateDir, state_directory
 from openmsi.cli.show import clean
 from openmsi.errors import LocalDiskError
+from openmsi.protocol import SEVERAL
 from openmsi.send.files import identity_of
 from openmsi.send.filters import Filter
 from openmsi.send.ledger import (
@@ -120,10 +121,10 @@ def _newest_per_topic(views: list[LedgerView]) -> list[LedgerView]:
 
 def directory_status(view: LedgerView) -> DirectoryStatus:
     """The ledger compared with what lies in the directory now."""
-    include, exclude = msgspec.json.decode(view.meta.get("filter", "[[], []]"))
+    keep = Filter(*msgspec.json.decode(view.meta.get("filter", "[[], []]")))
     entries = [_file_status(each, view) for each in view.in_state(IN_FLIGHT, FAILED)]
     named = {each.path for each in entries}
-    walk = scan(view.root, "", Filter(include, exclude), view.directory)
+    walk = scan(view.root, "", keep, view.directory)
     waiting = [
         FileStatus(step.native, "waiting", view.topic, size=step.identity.size)
         for step in walk
@@ -203,12 +204,15 @@ def _receipt(found: FileStatus) -> str:
     if found.reason:
         rows.append(("reason", found.reason))
     if found.state == SENT:
+        place = [("partition", "several, as files of the older format may have")]
+        if found.partition != SEVERAL:
+            offsets = f"{found.first_offset} to {found.last_offset}"
+            place = [("partition", str(found.partition)), ("offsets", offsets)]
         rows += [
             ("size", f"{found.size} bytes"),
             ("version", found.version),
             ("digest", found.digest),
-            ("partition", str(found.partition)),
-            ("offsets", f"{found.first_offset} to {found.last_offset}"),
+            *place,
             ("acknowledged", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.at))),
         ]
     return "\n".join(f"{label:<13} {value}" for label, value in rows)

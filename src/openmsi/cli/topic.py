@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.filesize import decimal
 
-from openmsi.cli.options import Bootstrap, ClientConfig, Debug, kafka_settings
+from openmsi.cli.options import Bootstrap, Config, Connection, Debug
 from openmsi.kafka import TopicInfo, open_admin
 
 app = typer.Typer(no_args_is_help=True, help="Make a topic for files, or look at one.")
@@ -28,7 +28,7 @@ def create(
         int, typer.Option(min=1, max=10_000, help="At most so many receivers share the work.")
     ] = 6,
     bootstrap_servers: Bootstrap = None,
-    client_config: ClientConfig = None,
+    config: Config = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -36,7 +36,7 @@ def create(
 
     Example: openmsi topic create ebsd
     """
-    admin = open_admin(kafka_settings(bootstrap_servers, client_config))
+    admin = open_admin(Connection(bootstrap_servers, config).sending())
     try:
         _show(admin.create_topic(name, partitions, FILE_TOPIC_SETTINGS), as_json)
     finally:
@@ -47,7 +47,7 @@ def create(
 def show(
     name: Name,
     bootstrap_servers: Bootstrap = None,
-    client_config: ClientConfig = None,
+    config: Config = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -55,7 +55,7 @@ def show(
 
     Example: openmsi topic show ebsd
     """
-    admin = open_admin(kafka_settings(bootstrap_servers, client_config))
+    admin = open_admin(Connection(bootstrap_servers, config).sending())
     try:
         _show(admin.describe_topic(name), as_json)
     finally:

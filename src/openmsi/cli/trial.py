@@ -164,9 +164,14 @@ class Trial:
         Raises:
             SomeFailed: one of them ended; its words are shown.
         """
-        for verb, directory in (("download", self.received), ("watch", self.source)):
+        # The configuration may ask for records that carry no time of modification.
+        native = ["--format", "native"]
+        for verb, directory, more in (
+            ("download", self.received, []),
+            ("watch", self.source, native),
+        ):
             state = ["--state-dir", str(self._home / f"state-{verb}")]
-            arguments = [*self._common, *state, "--", str(directory)]
+            arguments = [*self._common, *more, *state, "--", str(directory)]
             self._children.append(Child(verb, arguments, self._home, self._heard))
             self._moved = time.monotonic()
             while verb not in self._started:

@@ -13,16 +13,19 @@ from openmsi.cli.options import (
     After,
     Bootstrap,
     ChunkSize,
-    ClientConfig,
+    Config,
+    Connection,
     Debug,
     Exclude,
+    FormatOption,
+    Host,
     Include,
     Json,
     Prefix,
     StateDir,
     StopOnSignal,
     Topic,
-    kafka_settings,
+    format_of,
     real_directory,
     state_directory,
 )
@@ -40,6 +43,7 @@ from openmsi.errors import LocalDiskError, SomeFailed
 from openmsi.events import SendSummary
 from openmsi.send.filters import Filter
 from openmsi.send.job import SendJob, fit_chunk_size
+from openmsi.send.sender import Sender
 
 
 def upload(
@@ -49,9 +53,10 @@ def upload(
     prefix: Prefix = "",
     include: Include = None,
     exclude: Exclude = None,
+    form: FormatOption = None,
     chunk_size: ChunkSize = None,
     bootstrap_servers: Bootstrap = None,
-    client_config: ClientConfig = None,
+    config: Config = None,
     state_dir: StateDir = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -65,49 +70,56 @@ def upload(
 
     Example: openmsi upload scans/ notes.txt --topic ebsd
     """
-    run(
-        paths,
-        SendOptions(
-            topic,
-            kafka_settings(bootstrap_servers, client_config),
-            state_directory(state_dir),
-            check_prefix(prefix),
-            chunk_size,
-            check_after(after),
-        ),
-        Filter(include or (), exclude or ()),
-        as_json,
+    connection = Connection(bootstrap_servers, config)
+    options = SendOptions(
+        topic,
+        connection.sending(),
+        state_directory(state_dir),
+        check_prefix(prefix),
+        chunk_size,
+        check_after(after),
+        format_of(form, connection.said),
     )
-
-
-def run(paths: list[Path], options: SendOptions, keep: Filter, as_json: bool) -> None:
-    """Raises SomeFailed when a file could not be sent."""
-    roots = by_root(paths)
-    info = describe_topic(options.settings, options.topic)
-    chunk_size = fit_chunk_size(options.chunk_size, info)
     stop = StopOnSignal()
     progress = SendProgress()
-    total = SendSummary(0, 0, 0, 0, 0, 0.0)
     with shown(as_json, progress) as report:
-        for root, only in roots.items():
-            job = SendJob(
-                root,
-                info,
-                chunk_size,
-                keep,
-                source_name(),
-                only=only,
-                prefix=options.prefix,
-                once=True,
-            )
-            total = _add(total, send(job, options, report, stop, progress.started))
-            if stop.asked:
-                break
-        report(total)
-    if stop.asked:
+        keep = Filter(include or (), exclude or ())
+        run(paths, options, keep, Host(report, stop, progress.started))
+
+
+def run(paths: list[Path], options: SendOptions, keep: Filter, host: Host[Sender]) -> SendSummary:
+    """Send these, and report the summary.
+
+    Raises:
+        SomeFailed: a file could not be sent, or somebody wanted it to stop.
+    """
+    roots = by_root(paths)
+    info = describe_topic(options.settings, options.topic)
+    chunk_size = fit_chunk_size(options.chunk_size, info, options.format)
+    total = SendSummary(0, 0, 0, 0, 0, 0.0)
+    stopped = False
+    for root, only in roots.items():
+        job = SendJob(
+            root,
+            info,
+            chunk_size,
+            keep,
+            source_name(),
+            only=only,
+            prefix=options.prefix,
+            once=True,
+            format=options.format,
+        )
+        total = _add(total, send(job, options, host.report, host.stop, host.started))
+        stopped = host.stop()
+        if stopped:
+            break
+    host.report(total)
+    if stopped:
         raise SomeFailed("upload", "it was stopped", "The same command goes on where it was.")
     if total.failed:
         raise SomeFailed("upload", f"{total.failed} files were not sent; each was named above")
+    return total
 
 
 def by_root(paths: list[Path]) -> dict[Path, frozenset[str] | None]:

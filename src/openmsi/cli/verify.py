@@ -14,7 +14,8 @@ import typer
 from openmsi.catalog import Place, digest_in_topic
 from openmsi.cli.options import (
     Bootstrap,
-    ClientConfig,
+    Config,
+    Connection,
     Debug,
     Exclude,
     Include,
@@ -23,7 +24,6 @@ from openmsi.cli.options import (
     StateDir,
     Topic,
     existing_directory,
-    kafka_settings,
     state_directory,
 )
 from openmsi.cli.sending import check_prefix, describe_topic, place_of, versions_in_topic
@@ -43,6 +43,9 @@ from openmsi.send.files import identity_of, open_to_read
 from openmsi.send.filters import Filter
 from openmsi.send.ledger import SENT, Entry, LedgerView, ledgers_of
 from openmsi.send.scan import Found, Skipped, scan
+
+# Only the older format has this digest: its records say nothing of their places.
+LEGACY_ALGORITHM = "sha512"
 
 
 class Verified(msgspec.Struct, frozen=True, tag_field="event", tag="verified", omit_defaults=True):
@@ -77,7 +80,7 @@ def verify(
     include: Include = None,
     exclude: Exclude = None,
     bootstrap_servers: Bootstrap = None,
-    client_config: ClientConfig = None,
+    config: Config = None,
     state_dir: StateDir = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -86,14 +89,14 @@ def verify(
 
     Without --deep, a file whose size and time did not change since it was sent counts as
     unchanged, and of its records only the first and the last are looked at. Files that were
-    sent from another computer are looked up by reading the topic.
+    sent from another computer, or in the older format, are looked up by reading the topic.
 
     Exit code 0: all are there. 3: some are not, and each is named.
 
     Example: openmsi verify D:\\data --topic ebsd
     """
     root = existing_directory(directory)
-    settings = kafka_settings(bootstrap_servers, client_config)
+    settings = Connection(bootstrap_servers, config).receiving()
     check = _Check(settings, topic, root, check_prefix(prefix), deep)
     files = problems = 0
     try:
@@ -166,6 +169,8 @@ class _Check:
         changed = self._changed(found, receipt, place)
         if changed:
             return changed
+        if algorithm_of(place.digest) == LEGACY_ALGORITHM:
+            return self._missing_somewhere(found.native, place)
         if self._deep:
             in_topic = digest_in_topic(partial(self._admin.read, self._info.name), place)
             same = in_topic == place.digest
@@ -180,6 +185,14 @@ class _Check:
         except OSError as error:
             return f"it cannot be read: {error.strerror}"
         return "" if now == place.digest else "its content is not the one that was sent"
+
+    def _missing_somewhere(self, native: str, place: Place) -> str:
+        """For a file whose records lie all over the topic, which is therefore read as a whole;
+        each record's own hash is compared along the way."""
+        there = self._look_up(native)
+        if there is None:
+            return "not all of its records are in the topic (any more)"
+        return "" if there.digest == place.digest else "the topic holds another content of it"
 
     def _missing_end(self, place: Place) -> str:
         for offset in (place.first_offset, place.last_offset):

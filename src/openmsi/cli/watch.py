@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from openmsi.cli.options import (
     After,
     Bootstrap,
     ChunkSize,
-    ClientConfig,
+    Config,
+    Connection,
     Debug,
     Exclude,
+    FormatOption,
+    Host,
     Include,
     Json,
     Prefix,
@@ -21,7 +25,7 @@ from openmsi.cli.options import (
     StopOnSignal,
     Topic,
     existing_directory,
-    kafka_settings,
+    format_of,
     state_directory,
 )
 from openmsi.cli.sending import (
@@ -34,10 +38,12 @@ from openmsi.cli.sending import (
     source_name,
 )
 from openmsi.cli.show import shown
-from openmsi.errors import TopicRemade
+from openmsi.errors import TopicRemade, UsageError
 from openmsi.events import Notice
 from openmsi.send.filters import Filter
+from openmsi.send.formats import NATIVE
 from openmsi.send.job import SendJob, fit_chunk_size
+from openmsi.send.sender import Sender
 
 
 def watch(
@@ -65,9 +71,10 @@ def watch(
     prefix: Prefix = "",
     include: Include = None,
     exclude: Exclude = None,
+    form: FormatOption = None,
     chunk_size: ChunkSize = None,
     bootstrap_servers: Bootstrap = None,
-    client_config: ClientConfig = None,
+    config: Config = None,
     state_dir: StateDir = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -80,33 +87,57 @@ def watch(
     Example: openmsi watch D:\\data --topic ebsd
     """
     root = existing_directory(directory)
+    connection = Connection(bootstrap_servers, config)
     options = SendOptions(
         topic,
-        kafka_settings(bootstrap_servers, client_config),
+        connection.sending(),
         state_directory(state_dir),
         check_prefix(prefix),
         chunk_size,
         check_after(after),
+        format_of(form, connection.said),
     )
-    keep = Filter(include or (), exclude or ())
+    how = Watching(Filter(include or (), exclude or ()), settle, new_only, growing)
     progress = SendProgress()
     stop = StopOnSignal()
     with shown(as_json, progress) as report:
-        while True:
-            info = describe_topic(options.settings, topic)
-            job = SendJob(
-                root,
-                info,
-                fit_chunk_size(chunk_size, info),
-                keep,
-                source_name(),
-                prefix=options.prefix,
-                settle=settle,
-                new_only=new_only,
-                growing=growing,
-            )
-            try:
-                report(send(job, options, report, stop, progress.started))
-                return
-            except TopicRemade as error:
-                report(Notice(f"{error}; everything is sent again"))
+        run(root, options, how, Host(report, stop, progress.started))
+
+
+class Watching(msgspec.Struct, frozen=True):
+    """Which files are sent, and when; see `SendJob`."""
+
+    filter: Filter
+    settle: float = 2.0
+    new_only: bool = False
+    growing: bool = False
+
+
+def run(root: Path, options: SendOptions, how: Watching, host: Host[Sender]) -> None:
+    """Send what appears in `root` until the host says stop, and report the summary.
+
+    Raises:
+        UsageError: files cannot be sent in this format while they grow.
+    """
+    if how.growing and options.format != NATIVE:
+        why = f"records of the format {options.format} are those of files that do not change"
+        raise UsageError("--growing", why, "Leave it out, or write --format native.")
+    while True:
+        info = describe_topic(options.settings, options.topic)
+        job = SendJob(
+            root,
+            info,
+            fit_chunk_size(options.chunk_size, info, options.format),
+            how.filter,
+            source_name(),
+            prefix=options.prefix,
+            settle=how.settle,
+            new_only=how.new_only,
+            growing=how.growing,
+            format=options.format,
+        )
+        try:
+            host.report(send(job, options, host.report, host.stop, host.started))
+            return
+        except TopicRemade as error:
+            host.report(Notice(f"{error}; everything is sent again"))

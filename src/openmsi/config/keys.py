@@ -72,6 +72,9 @@ DESERIALIZERS = {
 }
 CONVERTERS = SERIALIZERS | DESERIALIZERS
 
+# In [heartbeat] and [log], and no setting of librdkafka: there is a separate producer always.
+BESIDE_KAFKA = ("prefer.separate.producer",)
+
 SERVICE = "openmsi_directory_stream_service"
 SERVICE_KEYS = (
     "file_directory",

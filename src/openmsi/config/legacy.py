@@ -15,6 +15,7 @@ from pathlib import Path
 from openmsi.config.find import Source, find_config
 from openmsi.config.ini import Entry, Section, expand, is_ini, parse_ini
 from openmsi.config.keys import (
+    BESIDE_KAFKA,
     CLIENT_KEYS,
     CLIENT_SECTIONS,
     CONVERTERS,
@@ -29,7 +30,7 @@ from openmsi.config.keys import (
 from openmsi.config.properties import parse_client_config
 from openmsi.config.settings import ClientSettings, DirectoryStream, Format, LegacyConfig
 from openmsi.errors import ConfigError
-from openmsi.kafka import KafkaSettings
+from openmsi.kafka import is_protected, objection
 
 _SERVERS = ("bootstrap.servers", "metadata.broker.list")
 _YES, _NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
@@ -123,6 +124,7 @@ def _check_sections(file: str, sections: Mapping[str, Section]) -> None:
             known = f"Known are {', '.join(f'[{each}]' for each in SECTIONS)}."
             raise ConfigError(where, "no section has this name", nearest(name, SECTIONS) or known)
         keys = SERVICE_KEYS if name == SERVICE else (*CLIENT_KEYS, *CONVERTERS)
+        keys = (*keys, *BESIDE_KAFKA) if name in ("heartbeat", "log") else keys
         for entry in section.entries.values():
             if entry.key not in keys:
                 raise _unknown_key(entry, keys)
@@ -222,6 +224,8 @@ class _Reader:
         found: dict[str, str] = {}
         for entry in section.entries.values() if section else ():
             text = self.value_of(entry)
+            if entry.key in BESIDE_KAFKA:
+                continue
             if entry.key in CONVERTERS:
                 self._converter(entry, text)
             elif entry.key in _SERVERS:
@@ -252,17 +256,3 @@ class _Reader:
             self.notes.append(
                 f"{entry.where} = {text} is not used: the records are chunks of files"
             )
-
-
-def is_protected(key: str) -> bool:
-    """Is this a client setting on which a promise of openmsi rests?"""
-    return objection(key, "\0") is not None
-
-
-def objection(key: str, text: str) -> str | None:
-    """Why openmsi cannot use this value of a client setting; None if it can."""
-    try:
-        KafkaSettings(client={key: text})
-    except ConfigError as error:
-        return error.why
-    return None

@@ -14,7 +14,12 @@ from openmsi.kafka.seam import (
     Rebalanced,
     TopicInfo,
 )
-from openmsi.kafka.settings import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
+from openmsi.kafka.settings import (
+    DEFAULT_BOOTSTRAP_SERVERS,
+    KafkaSettings,
+    is_protected,
+    objection,
+)
 
 __all__ = [
     "DEFAULT_BOOTSTRAP_SERVERS",
@@ -30,6 +35,8 @@ __all__ = [
     "Producer",
     "Rebalanced",
     "TopicInfo",
+    "is_protected",
+    "objection",
     "open_admin",
     "open_consumer",
     "open_producer",

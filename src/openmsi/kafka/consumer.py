@@ -277,6 +277,15 @@ class KafkaConsumer:
         with mapped(self._what):
             return watermarks(self._client, self._topic, partition, _TIMEOUT)
 
+    def lag(self, positions: Mapping[int, int]) -> int:
+        """See `Consumer.lag`."""
+        total = 0
+        for partition, position in positions.items():
+            place = TopicPartition(self._topic, partition)
+            _, end = self._client.get_watermark_offsets(place, cached=True)
+            total += max(0, end - position)
+        return total
+
     def leave(self) -> None:
         """See `Consumer.leave`."""
         with mapped(self._group):

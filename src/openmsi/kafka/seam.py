@@ -150,6 +150,11 @@ class Consumer(Protocol):
         """The first offset that still exists, and the one after the last."""
         ...
 
+    def lag(self, positions: Mapping[int, int]) -> int:
+        """How many records there are from `positions` on, as far as this is known from what was
+        fetched: asks nobody, and is 0 at first."""
+        ...
+
     def leave(self) -> None:
         """Leave the group; `subscribe` comes back. `revoked` is called from a later `poll`."""
         ...

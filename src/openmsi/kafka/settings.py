@@ -150,14 +150,23 @@ def _check(name: str, value: object) -> None:
     what = f"client setting {name!r}"
     if not isinstance(value, (str, int, float, bool)):
         raise ConfigError(what, f"a {type(value).__name__} cannot be its value")
-    if name not in _PROTECTED:
-        return
-    needed, reason = _PROTECTED[name]
+    if why := objection(name, value):
+        raise ConfigError(what, why, f"Remove {name!r}.")
+
+
+def is_protected(name: str) -> bool:
+    """Is this a client setting on which a promise rests?"""
+    return name in _PROTECTED
+
+
+def objection(name: str, value: Setting) -> str | None:
+    """Why this value of a client setting cannot be used; None if it can."""
+    needed, reason = _PROTECTED.get(name, (value, ""))
     if needed is None:
-        raise ConfigError(what, f"it cannot be set here: {reason}", f"Remove {name!r}.")
+        return f"it cannot be set here: {reason}"
     if _plain(value) != _plain(needed):
-        shown = str(needed).lower()
-        raise ConfigError(what, f"it must stay {shown}: {reason}", f"Remove {name!r}.")
+        return f"it must stay {str(needed).lower()}: {reason}"
+    return None
 
 
 def _plain(value: object) -> str:
