@@ -1,4 +1,4 @@
-"""The commands in README.md and docs/howto.md work as they stand there.
+"""The commands in README.md, docs/howto.md and docs/agent.md work as they stand there.
 
 Each page is one story: its `sh` blocks run in order, in one directory with an instrument's files,
 under a home of their own. A command that runs until it is stopped goes on in the background and is
@@ -25,15 +25,15 @@ from typing import NamedTuple
 
 import pytest
 
-from openmsi.config import read_client_config
+from openmsi.config import load_settings
 from openmsi.errors import TopicError
 from openmsi.kafka import KafkaSettings, open_admin
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/howto.md")
+PAGES = ("README.md", "docs/howto.md", "docs/agent.md")
 BROKER = "kafka.example.org:9092"
 _BLOCK = re.compile(r"(?:<!-- ([^\n]*) -->\n)?^```(\w*)\n(.*?)^```$", re.M | re.S)
-_RUNS_ON = re.compile(r"openmsi (watch|download)\b(?!.*--until-end)")
+_RUNS_ON = re.compile(r"openmsi (watch|download|run)\b(?!.*--(until-end|status))")
 
 
 class Block(NamedTuple):
@@ -67,16 +67,17 @@ def laboratory(tmp_path: Path, kafka_bootstrap: str) -> Iterator[tuple[Path, dic
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "OPENMSI_BOOTSTRAP_SERVERS": kafka_bootstrap,
     }
-    delete_topic(kafka_bootstrap)
+    delete_topics(kafka_bootstrap)
     yield here, environment
-    delete_topic(kafka_bootstrap)
+    delete_topics(kafka_bootstrap)
 
 
-def delete_topic(bootstrap: str) -> None:
-    """The pages make this topic, at a broker that they share."""
+def delete_topics(bootstrap: str) -> None:
+    """The pages make these topics, at a broker that they share."""
     admin = open_admin(KafkaSettings(bootstrap))
-    with contextlib.suppress(TopicError):
-        admin.delete_topic("ebsd")
+    for name in ("ebsd", "heartbeats"):
+        with contextlib.suppress(TopicError):
+            admin.delete_topic(name)
     admin.close()
 
 
@@ -89,7 +90,8 @@ def test_the_commands_work(
     try:
         for block in blocks(page):
             if block.note.startswith("file: "):
-                (here / block.note.removeprefix("file: ")).write_text(block.text)
+                text = block.text.replace(BROKER, kafka_bootstrap)
+                (here / block.note.removeprefix("file: ")).write_text(text)
             if not is_run(block):
                 continue
             for command in commands(block.text.replace(BROKER, kafka_bootstrap)):
@@ -163,7 +165,7 @@ def test_client_configurations_are_accepted(tmp_path: Path) -> None:
     for block in found:
         assert block.note.startswith("file: ")
         (tmp_path / "client.properties").write_text(block.text)
-        assert KafkaSettings(client=read_client_config(tmp_path / "client.properties")).client
+        assert KafkaSettings(client=load_settings(tmp_path / "client.properties").sending()).client
 
 
 def test_links_lead_somewhere() -> None:

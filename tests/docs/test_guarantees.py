@@ -1,4 +1,4 @@
-"""docs/guarantees.md names tests that exist, and every promise names one."""
+"""docs/guarantees.md and compatibility.md name tests that exist, and every promise names one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")
-NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
+COMPATIBILITY = (ROOT / "docs/compatibility.md").read_text(encoding="utf-8")
+NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE + COMPATIBILITY)
 
 
 @pytest.mark.parametrize(("file", "test"), sorted(set(NAMED)))
@@ -23,3 +24,11 @@ def test_every_promise_is_shown_by_a_test() -> None:
     assert len(promises) > 10
     for row in promises:
         assert "::test_" in row.split("|")[3], row
+
+
+def test_every_trouble_of_the_older_programs_has_a_test() -> None:
+    _, _, section = COMPATIBILITY.partition("| With the older programs |")
+    rows = [line for line in section.splitlines()[2:] if line.startswith("| ")]
+    assert len(rows) > 10
+    for row in rows:
+        assert "::test_" in row.split("|")[2], row

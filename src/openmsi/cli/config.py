@@ -1,22 +1,27 @@
-"""openmsi config check | convert: configuration files of the OpenMSI programs."""
+"""openmsi config init | check | convert: configuration files, ours and the older ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from openmsi.cli.config_words import agent_explained, login, others
 from openmsi.cli.options import Debug
 from openmsi.config import (
     ClientSettings,
     LegacyConfig,
-    is_secret,
     load,
+    read_agent,
     read_legacy_config,
     to_agent_toml,
 )
+from openmsi.config.agent_first import FIRST
+from openmsi.errors import LocalDiskError
 from openmsi.kafka import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
+from openmsi.state import disk_error
 
 app = typer.Typer(no_args_is_help=True, help="Look at configuration files, or convert them.")
 
@@ -27,13 +32,42 @@ File = Annotated[
 
 
 @app.command()
+def init(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to write it; must not exist yet.")
+    ] = Path("agent.toml"),
+    debug: Debug = False,
+) -> None:
+    """Write an agent.toml to begin with, in which each setting is explained.
+
+    Example: openmsi config init agent.toml
+    """
+    try:
+        with open(file, "x", encoding="utf-8") as new:
+            new.write(FIRST)
+    except FileExistsError:
+        why = "it is there already"
+        raise LocalDiskError(str(file), why, "Name another file, or edit this one.") from None
+    except OSError as error:
+        raise disk_error(file, error) from error
+    print(f"{file} is written: put in the broker, directories and topics.")
+    print(f"Then: openmsi config check {file}")
+
+
+@app.command()
 def check(file: File, debug: Debug = False) -> None:
     """Say in words what a configuration file means. Passwords and keys are not shown.
 
     Exit code 9: the file is wrong, and the message says where.
 
-    Example: openmsi config check prod
+    Of an agent.toml it says what `openmsi run` would do.
+
+    Example: openmsi config check agent.toml
     """
+    if file.lower().endswith(".toml"):
+        for label, text in agent_explained(read_agent(Path(file))):
+            print(f"{label:<15} {text}")
+        return
     config = load(file)
     client = config.client if isinstance(config, LegacyConfig) else config
     for each in (client.sending(), client.receiving()):
@@ -62,7 +96,7 @@ def explained(config: LegacyConfig | ClientSettings, file: str) -> Iterator[tupl
     assert isinstance(client, ClientSettings)
     yield "file", legacy.source if legacy else file
     yield "brokers", _brokers(client)
-    yield from _login(client)
+    yield from login(client.broker | client.consumer | client.producer)
     if client.format:
         yield "sends", f"records of the format {client.format}, as the OpenMSI programs do"
     if legacy:
@@ -78,7 +112,7 @@ def explained(config: LegacyConfig | ClientSettings, file: str) -> Iterator[tupl
     if legacy:
         sections |= {"heartbeats": legacy.heartbeat or {}, "logs": legacy.log or {}}
     for whom, settings in sections.items():
-        if shown := _others(settings):
+        if shown := others(settings):
             yield "settings", f"of {whom}: {shown}"
     for note in client.notes:
         yield "note", note
@@ -91,44 +125,7 @@ def _brokers(client: ClientSettings) -> str:
     return f"to send {to or 'none'}, to receive {of or 'none'}"
 
 
-_PROTOCOLS = {
-    "plaintext": "no encryption and no login",
-    "ssl": "TLS",
-    "sasl_plaintext": "login without encryption",
-    "sasl_ssl": "login over TLS",
-}
-
-
-def _login(client: ClientSettings) -> Iterator[tuple[str, str]]:
-    settings = client.broker | client.consumer | client.producer
-    protocol = settings.get("security.protocol", "plaintext")
-    yield "connection", _PROTOCOLS.get(protocol.lower(), protocol)
-    if "sasl.username" in settings:
-        how = settings.get("sasl.mechanism") or settings.get("sasl.mechanisms")
-        password = "a password" if settings.get("sasl.password") else "no password"
-        by = f" by {how}" if how else ""
-        yield "login", f"as {settings['sasl.username']!r} with {password}{by}"
-
-
 def _group(group: str | None) -> str:
     if group is None:
         return "all files, whoever else receives: no consumer group is named, or a fresh one"
     return f"as one of the consumer group {group!r}, whose members share the files"
-
-
-_TOLD = {
-    "bootstrap.servers",
-    "security.protocol",
-    "sasl.mechanism",
-    "sasl.mechanisms",
-    "sasl.username",
-    "sasl.password",
-}
-
-
-def _others(settings: Mapping[str, str]) -> str:
-    return ", ".join(
-        f"{key} is set" if is_secret(key) or "://" in value or "\n" in value else f"{key} = {value}"
-        for key, value in settings.items()
-        if key not in _TOLD
-    )

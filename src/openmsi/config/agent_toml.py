@@ -70,12 +70,16 @@ def _table(name: str, settings: Mapping[str, str]) -> Iterator[str]:
     yield f"[{name}]"
     for key, value in settings.items():
         if hides_secret(key, value):
-            variable = "KAFKA_" + re.sub(r"[^A-Z0-9]", "_", key.upper())
             yield "# It stood in the older file in clear text. Put it into this variable of the"
             yield "# environment, and delete it there."
-            yield f"{_toml(key)} = {_toml('$' + variable)}"
+            yield f"{_toml(key)} = {_toml('$' + variable_for(key))}"
         else:
             yield f"{_toml(key)} = {_toml(value)}"
+
+
+def variable_for(key: str) -> str:
+    """The variable that a reference to the secret value of the setting `key` names."""
+    return "KAFKA_" + re.sub(r"[^A-Z0-9]", "_", key.upper())
 
 
 def hides_secret(key: str, value: str) -> bool:
