@@ -17,6 +17,9 @@ MORE_EXIT_CODES = {
 }
 
 MORE_VARIABLES = {
+    "OPENMSI_BOOTSTRAP_SERVERS": "The brokers, where neither `--bootstrap-servers` nor the file given as `--config` names any.",
+    "OPENMSI_CONFIG_DIR": "A directory of configuration files that `--config` finds by name.",
+    "OPENMSISTREAM_CONFIG_FILE_DIR": "The same, as OpenMSIStream calls it.",
     "HTTPS_PROXY": "The proxy through which `broker start` and `demo` fetch Apache Kafka, once.",
     "TMPDIR": "Where `demo` keeps its temporary files; `TEMP` on Windows.",
     "XDG_STATE_HOME": "Linux: the parent of the state directory, by default `~/.local/state`.",
@@ -39,6 +42,7 @@ In the state directory, which must be on a local disk:
 | `receive/NAME-ID.sqlite` | the journal: what was received from one topic in one directory and group |
 | `*.sqlite-wal`, `*.sqlite-shm` | belong to the database beside them; do not delete them alone |
 | `*.lock` | held by the program that is at work; says which. It stays when the program ends |
+| `agent/NAME-ID.json` | how the agent that runs one agent.toml is; `openmsi run FILE --status` shows it |
 | `receive/NAME-ID.group` | the name of the consumer group of a directory that was given none |
 | `*.bad` | a database that could not be used and was put aside |
 
@@ -72,12 +76,24 @@ JSON_OBJECTS = {
     "upload": [*EVENTS_OF_SENDER[1:], *EVENTS_OF_BOTH, "SendSummary"],
     "watch": [*EVENTS_OF_SENDER, *EVENTS_OF_BOTH, "SendSummary"],
     "download": ["Started", *EVENTS_OF_RECEIVER, *EVENTS_OF_BOTH, "ReceiveSummary"],
+    "run": [
+        *EVENTS_OF_SENDER,
+        *EVENTS_OF_RECEIVER,
+        *EVENTS_OF_BOTH,
+        "SendSummary",
+        "ReceiveSummary",
+        "Restarting",
+        "Stopped",
+        "AgentStatus",
+        "PartStatus",
+    ],
     "status": ["DirectoryStatus", "FileStatus"],
     "verify": ["Verified", "VerifySummary"],
     "dead-letters list": ["Kept"],
     "dead-letters retry": [*EVENTS_OF_RECEIVER, "Notice"],
     "topic create": ["TopicInfo"],
     "topic show": ["TopicInfo"],
+    "service status": ["ServiceStatus"],
     "broker status": ["Status", "NodeStatus"],
 }
 
@@ -103,8 +119,8 @@ FIELDS = {
     "Outcome.digest": "The original's checksum, `algorithm:hex`; empty if it cannot be read.",
     "received_digest": "The copy's checksum; empty if there is none.",
     "topic": "The Kafka topic.",
-    "partition": "The partition of the topic that holds the records.",
-    "first_offset": "The offset of the first record.",
+    "partition": "The partition of the topic that holds the records; -1 if several do.",
+    "first_offset": "The offset of the first record; -1 if they lie in several partitions.",
     "last_offset": "The offset of the last record.",
     "seconds": "How long it took, in seconds.",
     "Outcome.seconds": "From drop to rebuilt, in seconds; with DIR, from the start of `watch`.",
@@ -164,6 +180,42 @@ FIELDS = {
     "pid": "The node's process, null if it does not run.",
     "answers": "Whether it speaks Kafka at its address.",
     "log": "The node's log file.",
+    "Restarting.seconds": "After how many seconds it is started again.",
+    "part": "The part of the agent: what it does, from where, to where.",
+    "kind": "`watch`, `download` or `heartbeat`.",
+    "PartStatus.directory": "The directory, as a full path; empty for heartbeats.",
+    "PartStatus.state": "`starting`, `running`, `waiting`, `restarting`, `stopping` or `stopped`.",
+    "since": "Since when it is in this state, in seconds since 1970-01-01 UTC.",
+    "PartStatus.reason": "Why it waits or is started again; empty if it does not.",
+    "restarts": "How often it was started again.",
+    "PartStatus.files": "How many files by what became of them: `sent`, `rebuilt`, `failed`, `skipped`, `vanished`, `moved`, `deleted`, `kept`, `dead-letter`, `stale`.",
+    "PartStatus.bytes": "The size of the files that were sent or rebuilt.",
+    "errors": "How many errors by their kind.",
+    "last_success": "When a file was last sent or rebuilt, in seconds since 1970-01-01 UTC; null for never.",
+    "PartStatus.waiting": "How many files are known and wait.",
+    "PartStatus.in_flight": "How many files are being sent, or are rebuilt in part.",
+    "oldest_seconds": "For how many seconds the oldest of them is known; null for none.",
+    "lag": "How many records were not received yet; null if that is not known.",
+    "AgentStatus.name": "The agent's name: that in agent.toml, or the computer's.",
+    "host": "The computer's name.",
+    "AgentStatus.version": "The version of openmsi.",
+    "AgentStatus.pid": "The agent's process.",
+    "config": "The agent.toml, as a full path.",
+    "AgentStatus.started": "When the agent was started, in seconds since 1970-01-01 UTC.",
+    "AgentStatus.at": "The time of this status, in seconds since 1970-01-01 UTC.",
+    "ServiceStatus.name": "The service's name.",
+    "installed": "Whether there is a service of this name.",
+    "ServiceStatus.running": "Whether it runs.",
+    "from_boot": "Whether it starts when the computer does.",
+    "ServiceStatus.state": "How it is, in the words of the system's service manager.",
+    "ServiceStatus.pid": "Its process; null if it does not run.",
+    "ServiceStatus.since": "Since when it is so, as the service manager writes it; empty if that does not tell.",
+    "ServiceStatus.restarts": "How often it was started again after a crash; null if the service manager does not tell.",
+    "ServiceStatus.text": "What the service says about itself.",
+    "failure": "Why it ended last, if nobody stopped it; empty if it never did.",
+    "parts": "What it does, each as a PartStatus.",
+    "AgentStatus.problem": "Why a changed agent.toml is not used; empty if nothing is wrong.",
+    "agent": "Which process runs it now; empty for none.",
 }
 
 # Why records become dead letters: short names that stay the same.

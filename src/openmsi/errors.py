@@ -14,6 +14,7 @@
     ├── ConfigError                  9   a configuration file is wrong
     ├── LocalBrokerError            10   the local Apache Kafka cannot be fetched or started
     ├── KafkaFailure       (retry?) 11   any other error of the Kafka client
+    ├── ServiceError                12   the service cannot be installed, or does not do as told
     └── RecordRejected               -   a record breaks the format; becomes a dead letter
 
 Exit code 0 means that all that was asked for was done, 1 that openmsi itself is at fault.
@@ -110,6 +111,10 @@ class KafkaFailure(OpenMSIError):
     def __init__(self, what: str, why: str = "", cure: str = "", *, retriable: bool = False):
         super().__init__(what, why, cure)
         self.retriable = retriable
+
+
+class ServiceError(OpenMSIError):
+    exit_code = 12
 
 
 class RecordRejected(OpenMSIError):

@@ -1,0 +1,1 @@
+"""Install and run the agent as a service: systemd, launchd, Windows."""
