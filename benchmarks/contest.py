@@ -25,7 +25,11 @@ class Run:
 @dataclass
 class Contestant:
     """`command` is given the number of the repeat, for names that must be new each time; `after`
-    runs when its process has ended, outside the measured time."""
+    runs when its process has ended, outside the measured time.
+
+    Nothing may delete many files before the last repeat: ext4 avoids their inodes for a while, and
+    making files takes ten times as long meanwhile.
+    """
 
     name: str
     command: Callable[[int], Sequence[str | Path]]

@@ -98,23 +98,27 @@ def small_send(lab: Lab) -> Table:
         topics.append(lab.topic())
         return topics[-1]
 
-    def clean(_: int) -> None:
+    def drop(_: int) -> None:
         while topics:
             lab.drop(topics.pop())
-        lab.clean("copy")
 
     contestants = [
         Contestant(
             "openmsi upload",
             lambda n: lab.openmsi("upload", root, "--topic", topic(), state=f"ss{n}"),
-            clean,
+            drop,
         ),
-        Contestant("cp -r", lambda _: ["cp", "-r", root, lab.path("copy")], clean),
+        Contestant("cp -r", lambda n: ["cp", "-r", root, lab.path(f"copy-{n}")]),
     ]
     if shutil.which("rsync"):
-        command = ["rsync", "-a", "--fsync", f"{root}/", f"{lab.path('copy')}/"]
-        contestants.append(Contestant("rsync -a --fsync", lambda _: command, clean))
+
+        def rsync(number: int) -> list[str | Path]:
+            return ["rsync", "-a", "--fsync", f"{root}/", f"{lab.path(f'synced-{number}')}/"]
+
+        contestants.append(Contestant("rsync -a --fsync", rsync))
     contest(contestants, lab.options.repeats)
+    for number in range(lab.options.repeats):
+        lab.clean(f"copy-{number}", f"synced-{number}")
     return compared(f"{count} files of 10 kB, sent", contestants, count, "files")
 
 
@@ -122,18 +126,19 @@ def small_receive(lab: Lab) -> Table:
     """Many small files out of a topic, durable."""
     count = lab.options.files
     topic = lab.topic()
-    measured(lab.openmsi("upload", lab.small_files(count), "--topic", topic, state="sr"))
+    measured(lab.openmsi("upload", lab.small_files(count), "--topic", topic, state="srs"))
     contestants = [
         Contestant(
             "openmsi download",
-            lambda _: lab.openmsi(
-                "download", lab.path("out"), "--topic", topic, "--until-end", state="srd"
+            lambda n: lab.openmsi(
+                "download", lab.path(f"out-{n}"), "--topic", topic, "--until-end", state=f"sr{n}"
             ),
-            lambda _: lab.clean("out", "state-srd"),
         )
     ]
     contest(contestants, lab.options.repeats)
     lab.drop(topic)
+    for number in range(lab.options.repeats):
+        lab.clean(f"out-{number}")
     return compared(f"{count} files of 10 kB, received", contestants, count, "files")
 
 
@@ -147,13 +152,11 @@ def small_peer(lab: Lab) -> Table:
         contestants.append(("peer", peer.stream))
     for name, stream in contestants:
         seconds = []
-        for _ in range(lab.options.repeats):
+        for number in range(lab.options.repeats):
             topic = lab.topic()
-            source, target = lab.path("watched"), lab.path("rebuilt")
-            source.mkdir()
-            seconds.append(stream(topic, root, target))
-            remove(source)
-            remove(target)
+            lab.path("watched").mkdir()
+            seconds.append(stream(topic, root, lab.path(f"rebuilt-{name}-{number}")))
+            lab.path("watched").rename(lab.path(f"watched-{name}-{number}"))
             lab.drop(topic)
         median = statistics.median(seconds)
         table.rows.append([name, count, median, count / median])

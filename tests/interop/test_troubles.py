@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,12 +72,13 @@ def test_a_killed_upload_in_the_older_format_goes_on_where_it_was(
     lab: Lab, peer: Peer, tmp_path: Path
 ) -> None:
     lab.create_topic(6)
-    expected = make_files(lab.source, {"large.dat": 25_000_000, "small.dat": 1})
+    expected = make_files(lab.source, {"large.dat": 80_000_000, "small.dat": 1})
     older = ["--format", "openmsi-9", "--chunk-size", "16384"]
-    whole = -(-25_000_000 // 16384) + 1
+    whole = -(-80_000_000 // 16384) + 1
     first = lab.upload(lab.source, *older)
     while (records := sum(lab.ends().values())) < whole // 10:
         assert first.process.poll() is None, "it was done before it could be killed"
+    time.sleep(0.3)  # the ledger is written five times a second
     first.process.kill()
     first.wait(code=None)
     before = lab.record_count()

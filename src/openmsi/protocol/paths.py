@@ -31,6 +31,8 @@ _RESERVED = re.compile(
 _SPOOL = re.compile(r"\.openmsi|openms~[0-9]+|op[0-9a-f]{4}~[0-9]+")
 
 
+# A sender checks a file's path, and at once the record that it made of it.
+@lru_cache(maxsize=256)
 def check_path(text: str) -> Path:
     """Return `text` as a Path.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat as stat_module
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 if sys.platform == "win32":
@@ -47,7 +46,7 @@ def skip_reason(mode: int) -> str:
     return "it is not a regular file"
 
 
-def open_to_read(path: Path) -> int:
+def open_to_read(path: str | os.PathLike[str]) -> int:
     """A file descriptor to read `path` from its start; the writer may still rename or delete it.
 
     Raises:
@@ -76,11 +75,11 @@ if sys.platform == "win32":
         wintypes.HANDLE,
     )
 
-    def _open_windows(path: Path) -> int:
+    def _open_windows(path: str | os.PathLike[str]) -> int:
         # Python's own open() does not share deletion: the writer's rename would fail.
         share = _SHARE_READ | _SHARE_WRITE | _SHARE_DELETE
         handle = _create_file(
-            str(path), _GENERIC_READ, share, None, _OPEN_EXISTING, _FLAG_SEQUENTIAL_SCAN, None
+            os.fspath(path), _GENERIC_READ, share, None, _OPEN_EXISTING, _FLAG_SEQUENTIAL_SCAN, None
         )
         if handle == wintypes.HANDLE(-1).value:
             raise ctypes.WinError(ctypes.get_last_error())

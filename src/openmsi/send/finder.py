@@ -144,7 +144,7 @@ class Finder:
         while (candidate := self._settler.due(now)) is not None:
             native, expected = candidate
             try:
-                stat = os.lstat(self._job.root / native)
+                stat = os.lstat(os.path.join(self._job.root, native))
             except (FileNotFoundError, NotADirectoryError):
                 return Settled(native, None)
             except OSError as error:
@@ -168,7 +168,7 @@ class Finder:
             if self._retry.get(native, (now, 0))[0] > now:
                 continue
             try:
-                stat = os.lstat(self._job.root / native)
+                stat = os.lstat(os.path.join(self._job.root, native))
             except OSError:
                 continue
             if not skip_reason(stat.st_mode) and stat.st_size >= least:
@@ -185,7 +185,7 @@ class Finder:
     def look_at(self, native: str) -> bool:
         """Hand out the file when it is quiet. Returns False when there is none."""
         try:
-            stat = os.lstat(self._job.root / native)
+            stat = os.lstat(os.path.join(self._job.root, native))
         except OSError:
             return False
         if not skip_reason(stat.st_mode):
@@ -235,7 +235,7 @@ class Finder:
         # A file that is named is sent, whatever the default filters say of its name.
         for name in sorted(names):
             try:
-                stat = os.lstat(self._job.root / name)
+                stat = os.lstat(os.path.join(self._job.root, name))
             except OSError as error:
                 yield Skipped(name, f"it cannot be looked at: {error.strerror}")
                 continue

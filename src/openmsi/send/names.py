@@ -31,8 +31,10 @@ def check_twin(root: Path, native: str) -> None:
         RecordRejected: another file has the same name in Unicode's normal form.
     """
     normal = unicodedata.normalize("NFC", native)
+    if normal == native:
+        return
     twin = root / normal
-    if normal != native and twin.exists() and not os.path.samefile(twin, root / native):
+    if twin.exists() and not os.path.samefile(twin, root / native):
         detail = f"its name differs from {normal!r} in its Unicode form only; rename it"
         raise RecordRejected("bad-path", detail)
 

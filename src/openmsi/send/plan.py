@@ -25,7 +25,7 @@ def open_reading(
     """
     path = topic_path(native, job.prefix)
     check_twin(job.root, native)
-    descriptor = open_to_read(job.root / native)
+    descriptor = open_to_read(os.path.join(job.root, native))
     known = ledger.entry(native)
     opening = Opening(identity.size, identity.mtime_ns, job.source)
     if known is not None and resumes(job, known, identity):
