@@ -101,7 +101,8 @@ class _Assembly:
     touched: float = 0.0  # monotonic seconds
     timestamp_ms: int = 0  # of its newest record
     stale: bool = False
-    # A newer content of its path was published: this one is not waited for any more.
+    # A newer content of its path was published. This one may still go on, and so still holds back
+    # the safe offset, but nobody misses it.
     superseded: bool = False
 
     def seen(self, partition: int, offset: int, timestamp_ms: int) -> None:
@@ -391,7 +392,7 @@ class Assembler:
         for each in self._open.values():
             for partition, (first_offset, _) in each.places.items():
                 open_ids[partition].add(each.version)
-                if not each.stale and not each.superseded:
+                if not each.stale:
                     safe[partition] = min(safe[partition], first_offset)
         points = {}
         for partition, position in self._position.items():
@@ -421,5 +422,5 @@ class Assembler:
         return len(self._open)
 
     def incomplete(self) -> list[tuple[Path, VersionId]]:
-        """Path and version of what is still waited for."""
+        """Path and version of what is still open, and not superseded."""
         return [(each.path, each.version) for each in self._open.values() if not each.superseded]
