@@ -147,8 +147,8 @@ class PeerProgram:
         assert self.process.poll() is None, f"it ended by itself:\n{self.printed}"
         return True
 
-    def sends(self, lab: Lab, count: int, seconds: float = 120) -> None:
-        """Wait until the topic has so many records."""
+    def sends(self, lab: Lab, count: int, seconds: float = 600) -> None:
+        """Wait until the topic has so many records. A large file in small chunks takes minutes."""
         # It takes seconds to begin. Before, a new topic may not have a leader everywhere.
         wait_until(lambda: self.running() and "Will upload" in self.printed, 60, "the beginning")
         wait_until(
