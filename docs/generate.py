@@ -280,6 +280,8 @@ def _type(kind: Any) -> str:
     if kind is type(None):
         return "null"
     inner = typing.get_args(kind)
+    if typing.get_origin(kind) is typing.Literal:
+        return "text"
     if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
         return " or ".join(_type(each) for each in inner)
     if typing.get_origin(kind) in (list, tuple):

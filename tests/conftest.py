@@ -62,6 +62,19 @@ def running_broker(nodes: int = 1, **extra_config: str) -> Iterator[LocalBroker]
                 guard.communicate(timeout=60)
 
 
+def logins(**passwords: str) -> dict[str, str]:
+    """Settings for `running_broker`: only these users may connect, by SASL/PLAIN."""
+    module = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    users = " ".join(f'user_{name}="{password}"' for name, password in passwords.items())
+    return {
+        "listener_security_protocol_map": (
+            "CLIENT:SASL_PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
+        ),
+        "sasl_enabled_mechanisms": "PLAIN",
+        "listener_name_client_plain_sasl_jaas_config": f"{module} {users};",
+    }
+
+
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[LocalBroker]:
     """One broker for the whole session: make your own topics, and leave it running."""

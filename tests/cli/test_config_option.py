@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import running_broker
+from conftest import logins, running_broker
 from openmsi.cli.options import BOOTSTRAP_VARIABLE, Connection, format_of
 from openmsi.errors import ConfigError, UsageError
 
@@ -117,15 +117,7 @@ def test_every_verb_names_the_file_and_the_line(words: list[str], here: Path) ->
 @pytest.fixture(scope="module")
 def broker_with_login() -> Iterator[str]:
     """A Kafka that knows one user, whose password is PASSWORD."""
-    module = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-    settings = {
-        "listener_security_protocol_map": (
-            "CLIENT:SASL_PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
-        ),
-        "sasl_enabled_mechanisms": "PLAIN",
-        "listener_name_client_plain_sasl_jaas_config": f'{module} user_00123="{PASSWORD}";',
-    }
-    with running_broker(nodes=1, **settings) as broker:
+    with running_broker(nodes=1, **logins(**{"00123": PASSWORD})) as broker:
         yield broker.status().bootstrap
 
 

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 import psutil  # type: ignore[import-untyped]
+import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -306,6 +307,37 @@ class Foreign(NamedTuple):
     key: bytes | None = None
     value: bytes | None = None
     headers: list[tuple[str, bytes | None]] | None = None
+
+
+# -- disks -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, size: int) -> Iterator[None]:
+    """A file system of `size` bytes at `path`; the test is skipped where none can be mounted."""
+    path.mkdir()
+    options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
+    try:
+        mounted = subprocess.run(options, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no program called mount")
+    if mounted.returncode != 0:
+        pytest.skip(f"a tmpfs cannot be mounted: {mounted.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+def fill(path: Path) -> None:
+    """Make a file that leaves no space at all."""
+    with open(path, "wb", buffering=0) as file:
+        for size in (65536, 4096, 512):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
 
 
 # -- files -------------------------------------------------------------------------------------

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from helpers import MIB, Lab, assert_same_tree, printed, random_file, tree
+from helpers import MIB, Lab, assert_same_tree, fill, printed, random_file, small_disk, tree
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs a tmpfs of its own")
 
@@ -20,22 +18,6 @@ def lab(kafka_bootstrap: str, topic_name: str, tmp_path: Path) -> Iterator[Lab]:
     with Lab(kafka_bootstrap, topic_name, tmp_path) as lab:
         lab.create_topic()
         yield lab
-
-
-@contextmanager
-def small_disk(path: Path, size: int) -> Iterator[None]:
-    path.mkdir()
-    options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
-    try:
-        mounted = subprocess.run(options, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no program called mount")
-    if mounted.returncode != 0:
-        pytest.skip(f"a tmpfs cannot be mounted: {mounted.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def test_a_full_destination_is_waited_for(lab: Lab, tmp_path: Path) -> None:
@@ -131,13 +113,3 @@ def test_a_full_state_directory_of_a_receiver_is_waited_for(lab: Lab, tmp_path: 
         receiver.stop()
         assert lab.download_to_end().events("rebuilt") == []
     assert_same_tree(lab.source, lab.target)
-
-
-def fill(path: Path) -> None:
-    with open(path, "wb", buffering=0) as file:
-        for size in (65536, 4096, 512):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError:
-                continue

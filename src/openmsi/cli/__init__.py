@@ -9,6 +9,7 @@ import typer
 from openmsi import __version__
 from openmsi.cli import broker, config, dead_letters, service, topic
 from openmsi.cli.demo import demo
+from openmsi.cli.doctor import doctor
 from openmsi.cli.download import download
 from openmsi.cli.entry import guarded
 from openmsi.cli.run import run
@@ -50,6 +51,7 @@ app.command()(download)
 app.command()(run)
 app.command()(status)
 app.command()(verify)
+app.command()(doctor)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(topic.app, name="topic")
 app.add_typer(broker.app, name="broker")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from openmsi.cli.config_words import agent_explained, login, others
+from openmsi.cli.doctor import agent_case, show
 from openmsi.cli.options import Debug
 from openmsi.config import (
     ClientSettings,
@@ -19,7 +20,8 @@ from openmsi.config import (
     to_agent_toml,
 )
 from openmsi.config.agent_first import FIRST
-from openmsi.errors import LocalDiskError
+from openmsi.doctor import examine
+from openmsi.errors import LocalDiskError, SomeFailed
 from openmsi.kafka import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
 from openmsi.state import disk_error
 
@@ -55,18 +57,31 @@ def init(
 
 
 @app.command()
-def check(file: File, debug: Debug = False) -> None:
+def check(
+    file: File,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only look at the file, at no broker and no disk.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
     """Say in words what a configuration file means. Passwords and keys are not shown.
 
-    Exit code 9: the file is wrong, and the message says where.
+    Of an agent.toml it says what `openmsi run` would do, and then, as `openmsi doctor` does,
+    whether that can work here: what is wrong, and what to do about it.
 
-    Of an agent.toml it says what `openmsi run` would do.
+    Exit code 9: the file is wrong, and the message says where. Exit code 3: the file is right, but
+    the agent could not do all of it now.
 
     Example: openmsi config check agent.toml
     """
     if file.lower().endswith(".toml"):
-        for label, text in agent_explained(read_agent(Path(file))):
+        settings = read_agent(Path(file))
+        for label, text in agent_explained(settings):
             print(f"{label:<15} {text}")
+        if not offline:
+            print()
+            if not show(examine(agent_case(settings, None, service=""))):
+                raise typer.Exit(SomeFailed.exit_code)
         return
     config = load(file)
     client = config.client if isinstance(config, LegacyConfig) else config

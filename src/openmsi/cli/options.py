@@ -13,7 +13,7 @@ from typing import Annotated, Generic, TypeVar, cast, get_args
 
 import typer
 
-from openmsi.config import ClientSettings, LegacyConfig, load
+from openmsi.config import ClientSettings, DirectoryStream, LegacyConfig, load
 from openmsi.errors import LocalDiskError, UsageError
 from openmsi.events import Report
 from openmsi.kafka import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
@@ -148,6 +148,11 @@ class Connection:
         self._bootstrap = bootstrap
         for note in self.said.notes:
             print(f"openmsi: note: {note}", file=sys.stderr)
+
+    @property
+    def service(self) -> DirectoryStream | None:
+        """What a .config file says about the service of 2021."""
+        return self._file.service if isinstance(self._file, LegacyConfig) else None
 
     def sending(self) -> KafkaSettings:
         """Raises ConfigError for a setting that would break a promise."""

@@ -20,6 +20,7 @@ from openmsi.kafka.settings import (
     is_protected,
     objection,
 )
+from openmsi.kafka.topics import TopicHealth
 
 __all__ = [
     "DEFAULT_BOOTSTRAP_SERVERS",
@@ -34,6 +35,7 @@ __all__ = [
     "Notice",
     "Producer",
     "Rebalanced",
+    "TopicHealth",
     "TopicInfo",
     "is_protected",
     "objection",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from typing import TypeVar
+from enum import Enum
+from functools import partial
+from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no __all__
     AdminClient,
     ConfigEntry,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
     TopicDescription,
 )
@@ -23,7 +26,7 @@ from openmsi.kafka.mapping import is_unreachable, mapped, to_error
 from openmsi.kafka.reader import Reader
 from openmsi.kafka.seam import Fetched, TopicInfo
 from openmsi.kafka.settings import Config, KafkaSettings, admin_config
-from openmsi.kafka.topics import topic_info
+from openmsi.kafka.topics import TopicHealth, topic_info
 
 # Seconds until an unanswered request is an error; sooner when no connection could be made.
 _ANSWER_TIMEOUT = 10.0
@@ -94,16 +97,92 @@ class KafkaAdmin:
         )
         return len(found.members)
 
+    # -- what `openmsi doctor` asks; nothing of it leaves a trace ------------------------------
+
+    def brokers(self) -> tuple[str, ...]:
+        """HOST:PORT of each broker of the cluster, as it tells its clients to come.
+
+        Raises:
+            BrokerUnreachable, NotAuthorized: as for all questions.
+        """
+        found = self._ask(self._client.describe_cluster, self._where)
+        return tuple(
+            f"[{each.host}]:{each.port}" if ":" in each.host else f"{each.host}:{each.port}"
+            for each in found.nodes
+        )
+
+    def topic_health(self, name: str) -> TopicHealth:
+        """How the topic is now, and what this user may do with it.
+
+        Raises:
+            TopicError, BrokerUnreachable, NotAuthorized: as `describe_topic`.
+        """
+        found = self._describe(name, include_authorized_operations=True)
+        entries = self._topic_settings(name)
+        stamped = entries.get("message.timestamp.type")
+        parts = found.partitions
+        return TopicHealth(
+            _info(found, entries),
+            bool(entries),
+            stamped is not None and stamped.value == "LogAppendTime",
+            _rights(found.authorized_operations),
+            sum(each.leader is None for each in parts),
+            min((len(each.isr) for each in parts), default=0),
+        )
+
+    def group_rights(self, group: str) -> frozenset[str] | None:
+        """What this user may do with a consumer group: "read", ...; None if nobody tells.
+
+        A cluster that never had a group makes its own topic for them, as any such question does.
+
+        Raises:
+            BrokerUnreachable, NotAuthorized: as for all questions.
+        """
+        found = self._ask(
+            lambda: self._client.describe_consumer_groups(
+                [group], include_authorized_operations=True
+            )[group],
+            f"group {group!r}",
+        )
+        return _rights(found.authorized_operations)
+
+    def check_create(self, name: str) -> None:
+        """Ask whether a topic of this name could be made, without making it.
+
+        Raises:
+            NotAuthorized: this user may not.
+            TopicError: the name is impossible, or taken.
+            BrokerUnreachable: as for all questions.
+        """
+        new = NewTopic(name, 1, replication_factor=-1)
+        self._ask(
+            lambda: self._client.create_topics([new], validate_only=True)[name], f"topic {name!r}"
+        )
+
+    def newest_ms(self, topic: TopicInfo) -> int | None:
+        """The latest timestamp of the topic's records, in ms since 1970; None if it has none.
+
+        Raises:
+            BrokerUnreachable, NotAuthorized: as for all questions.
+        """
+        newest = OffsetSpec.max_timestamp()  # type: ignore[no-untyped-call]
+        places = {TopicPartition(topic.name, each): newest for each in range(topic.partitions)}
+        what = f"topic {topic.name!r}"
+        with mapped(what):
+            asked = self._client.list_offsets(places)
+        found = [self._ask(partial(asked.__getitem__, each), what).timestamp for each in places]
+        return max((each for each in found if each >= 0), default=None)
+
     def close(self) -> None:
         """Let go of all connections."""
         if self._reader is not None:
             self._reader.close()
             self._reader = None
 
-    def _describe(self, name: str) -> TopicDescription:
+    def _describe(self, name: str, **more: Any) -> TopicDescription:
         topics = TopicCollection([name])
         found: TopicDescription = self._ask(
-            lambda: self._client.describe_topics(topics)[name], f"topic {name!r}"
+            lambda: self._client.describe_topics(topics, **more)[name], f"topic {name!r}"
         )
         return found
 
@@ -144,6 +223,10 @@ def _info(topic: TopicDescription, entries: Mapping[str, ConfigEntry]) -> TopicI
     settings = {name: each.value for name, each in entries.items() if each.value is not None}
     replication = min((len(each.replicas) for each in topic.partitions), default=0)
     return topic_info(topic.name, str(topic.topic_id), len(topic.partitions), replication, settings)
+
+
+def _rights(operations: Iterable[Enum] | None) -> frozenset[str] | None:
+    return None if operations is None else frozenset(each.name.lower() for each in operations)
 
 
 def count_members(settings: KafkaSettings, group: str) -> int:

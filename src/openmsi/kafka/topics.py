@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from openmsi.kafka.seam import TopicInfo
 from openmsi.protocol import KAFKA_DEFAULT_MAX_MESSAGE_BYTES
 
 _WEEK_MS = 604_800_000
+
+
+class TopicHealth(msgspec.Struct, frozen=True):
+    """How a topic is now, and what the one who asks may do with it.
+
+    Args:
+        settings_told: False if the broker does not tell the settings: `info` then has Kafka's
+            defaults.
+        stamped_by_broker: records get the broker's time, not that of who sends them.
+        rights: "read", "write", "create", ...; None if the broker does not tell.
+        without_leader: how many partitions nobody serves.
+        least_in_sync: the fewest copies in sync that a partition has.
+    """
+
+    info: TopicInfo
+    settings_told: bool
+    stamped_by_broker: bool
+    rights: frozenset[str] | None
+    without_leader: int
+    least_in_sync: int
 
 
 def topic_info(
