@@ -109,7 +109,10 @@ def test_parts_go_on_while_another_fails_and_is_started_again(site: Site) -> Non
     broken = part(status, "/two ")
     assert broken["state"] == "restarting" and broken["restarts"] >= 1
     assert "there is none" in broken["reason"]
-    assert part(status, "download")["files"] == {"rebuilt": 1}
+    # It is written down when a part's state changes, and every ten seconds.
+    wait_until(
+        lambda: part(site.status(), "download")["files"] == {"rebuilt": 1}, 20, "the count of files"
+    )
     # It is made, works, goes away, and is made again.
     drop(site.folder / "two", "b.csv", "b" * 1000)
     agent.until("rebuilt", path="two/b.csv")
@@ -152,7 +155,9 @@ def test_an_agent_waits_for_brokers_that_are_not_there_at_its_start(
     assert states == {"waiting"}
     proxy.heal()
     agent.until("rebuilt", path="a.csv", seconds=60)
-    assert {each["state"] for each in site.status()["parts"]} == {"running"}
+    wait_until(
+        lambda: {each["state"] for each in site.status()["parts"]} == {"running"}, 20, "all at work"
+    )
     agent.stop()
 
 

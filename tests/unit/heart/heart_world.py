@@ -547,9 +547,9 @@ class World:
     def opening(self, node: SendingNode) -> Iterator[None]:
         """Let a sender open its files, except those that are locked."""
 
-        def open_unless_locked(path: Path) -> int:
-            if path.name in node.locked:
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        def open_unless_locked(path: str) -> int:
+            if os.path.basename(path) in node.locked:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             return open_to_read(path)
 
         with patch("openmsi.send.plan.open_to_read", open_unless_locked):
