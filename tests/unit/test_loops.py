@@ -37,11 +37,15 @@ from openmsi.protocol import (
     Abort,
     Chunk,
     Closing,
+    Digest,
+    LegacyChunk,
     Opening,
     Record,
     VersionId,
+    check_path,
     digest_of,
     encode,
+    encode_legacy,
     new_hasher,
 )
 from openmsi.protocol import Path as TopicPath
@@ -577,6 +581,39 @@ def test_the_group_hears_from_a_receiver_that_reads_a_large_file_for_its_digest(
     # then it polled more often than there are slices to read.
     assert lab.arrived("there") == tree(lab.source)
     assert polls > len(large(40)) // 1000
+
+
+def test_a_chunk_that_claims_to_begin_too_far_away_is_a_dead_letter_and_stops_nothing(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a content in the older format, whose second chunk begins where no file can have bytes,
+    digest = Digest("sha512:" + "0" * 128)
+    path = check_path("far.dat")
+    chunks = [
+        LegacyChunk(path, digest, index, 9, start, b"x")
+        for index, start in enumerate((0, 2**50, 1, 2))
+    ]
+    producer = lab.broker.producer(TOPIC)
+    for each in chunks:
+        producer.produce(encode_legacy(each), None)
+    assert len(producer.poll(0)) == len(chunks)
+    lab.write("good.dat", b"good")
+    lab.send()
+    write = Spool.write
+
+    def limited(spool: Spool, version: VersionId, start: int, data: bytes) -> None:
+        if start >= 2**50:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        write(spool, version, start, data)
+
+    monkeypatch.setattr(Spool, "write", limited)
+    # when it is received in one batch,
+    lab.receive()
+    # then it is told, nothing of it is left, and other files arrive.
+    [letter] = lab.of(DeadLetter)
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.path) == ("bad-size", path)
+    assert lab.arrived() == {"good.dat": b"good"}
 
 
 def test_partitions_that_move_back_and_forth_lose_and_double_nothing(tmp_path: Path) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-import msgspec
-
 from openmsi.errors import RecordRejected
 from openmsi.kafka.seam import Consumer, Fetched
 from openmsi.protocol import (
-    SEVERAL,
     Abort,
-    Closing,
+    Chunk,
     LegacyChunk,
     Manifest,
     Opening,
@@ -21,6 +18,7 @@ from openmsi.protocol import (
     Spans,
     VersionId,
     decode,
+    only_place,
 )
 
 
@@ -57,7 +55,7 @@ class _Spread:
     spans: Spans = field(default_factory=Spans)
     end: int | None = None
     timestamp_ms: int = 0
-    places: list[tuple[int, int]] = field(default_factory=list)
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)  # first and last offsets
 
 
 class _Listing:
@@ -115,30 +113,25 @@ class _Listing:
             self._open.setdefault(item.version, (fetched.offset, item.opening))
         if item.closing is not None and item.version in self._open:
             first_offset, opening = self._open.pop(item.version)
-            where = (fetched.partition, first_offset, fetched.offset)
-            found = self._manifest(item.path, item.version, opening, item.closing, where)
-            self.current[item.path] = msgspec.structs.replace(
-                found, timestamp_ms=fetched.timestamp_ms
-            )
+            self.current[item.path] = self._manifest(item, opening, first_offset, fetched)
 
     def _take_legacy(self, fetched: Fetched, chunk: LegacyChunk) -> None:
         """Its records are in no order. Which content is newer, Kafka's timestamps tell."""
         found = self._spread.setdefault(chunk.version, _Spread())
         found.timestamp_ms = max(found.timestamp_ms, fetched.timestamp_ms)
-        found.places.append((fetched.partition, fetched.offset))
+        first, _ = found.places.get(fetched.partition, (fetched.offset, 0))
+        found.places[fetched.partition] = (first, fetched.offset)
         end = chunk.start + len(chunk.data)
         found.spans.add(chunk.start, end)
         if chunk.index == chunk.chunks - 1:
             found.end = end
-        if found.end is None or found.spans.list() != [(0, found.end)]:
+        if found.end is None or not found.spans.reach(found.end):
             return
         del self._spread[chunk.version]
         known = self.current.get(chunk.path)
         if known is not None and known.timestamp_ms > found.timestamp_ms:
             return
-        partitions = {partition for partition, _ in found.places}
-        offsets = [offset for _, offset in found.places]
-        alone = len(partitions) == 1
+        partition, first_offset, last_offset = only_place(found.places)
         self.current[chunk.path] = Manifest(
             path=chunk.path,
             version=chunk.version,
@@ -147,32 +140,30 @@ class _Listing:
             chunks=chunk.chunks,
             digest=chunk.digest,
             topic=self._topic,
-            partition=partitions.pop() if alone else SEVERAL,
-            first_offset=min(offsets) if alone else SEVERAL,
-            last_offset=max(offsets) if alone else SEVERAL,
+            partition=partition,
+            first_offset=first_offset,
+            last_offset=last_offset,
             timestamp_ms=found.timestamp_ms,
         )
 
     def _manifest(
-        self,
-        path: Path,
-        version: VersionId,
-        opening: Opening,
-        closing: Closing,
-        where: tuple[int, int, int],
+        self, last: Chunk, opening: Opening, first_offset: int, fetched: Fetched
     ) -> Manifest:
-        partition, first_offset, last_offset = where
+        """Of the version whose last record, `last`, was just fetched."""
+        closing = last.closing
+        assert closing is not None
         return Manifest(
-            path=path,
-            version=version,
+            path=last.path,
+            version=last.version,
             size=closing.size,
             mtime_ns=closing.mtime_ns if opening.mtime_ns is None else opening.mtime_ns,
             chunks=closing.chunks,
             digest=closing.digest,
             topic=self._topic,
-            partition=partition,
+            partition=fetched.partition,
             first_offset=first_offset,
-            last_offset=last_offset,
+            last_offset=fetched.offset,
             source=opening.source,
             attributes=opening.attributes,
+            timestamp_ms=fetched.timestamp_ms,
         )

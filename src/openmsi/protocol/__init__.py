@@ -25,6 +25,7 @@ from openmsi.protocol.values import (
     Opening,
     Record,
     VersionId,
+    only_place,
 )
 
 __all__ = [
@@ -55,5 +56,6 @@ __all__ = [
     "encode_legacy",
     "encode_metadata",
     "new_hasher",
+    "only_place",
     "to_path",
 ]

@@ -20,6 +20,10 @@ class Spans:
         """The end of the last one; 0 when there is none."""
         return self._ends[-1] if self._ends else 0
 
+    def reach(self, end: int) -> bool:
+        """Is every byte there from the start of the file to before `end`, and none after it?"""
+        return self._starts == [0] and self._ends == [end]
+
     def cover(self, start: int, end: int) -> bool:
         at = bisect_right(self._starts, start) - 1
         return at >= 0 and self._ends[at] >= end

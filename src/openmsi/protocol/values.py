@@ -7,6 +7,7 @@ since 1970-01-01 UTC.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NewType
 
 import msgspec
@@ -95,3 +96,12 @@ class Manifest(msgspec.Struct, frozen=True):
 
 # Partition and offsets of a version whose records lie in several partitions.
 SEVERAL = -1
+
+
+def only_place(places: Mapping[int, tuple[int, int]]) -> tuple[int, int, int]:
+    """Partition, first and last offset of a version that has records from a first to a last
+    offset in each of these partitions; SEVERAL each unless there is exactly one."""
+    if len(places) != 1:
+        return SEVERAL, SEVERAL, SEVERAL
+    ((partition, (first, last)),) = places.items()
+    return partition, first, last

@@ -25,7 +25,6 @@ from msgspec.structs import replace
 from openmsi.errors import RecordRejected
 from openmsi.events import DeadLetter, Notice, VersionAborted, VersionStale
 from openmsi.protocol import (
-    SEVERAL,
     Abort,
     Chunk,
     Digest,
@@ -35,6 +34,7 @@ from openmsi.protocol import (
     SafePoint,
     VersionId,
     algorithm_of,
+    only_place,
 )
 from openmsi.receive.progress import Broken, InOrder, SavedInOrder, SavedSpread, Spread
 
@@ -110,13 +110,6 @@ class _Assembly:
         self.places[partition] = (first, offset)
         if timestamp_ms > self.timestamp_ms:
             self.timestamp_ms, self.superseded = timestamp_ms, False
-
-    def place(self) -> tuple[int, int, int]:
-        """Partition, first and last offset of its records; -1 each when it has several."""
-        if len(self.places) != 1:
-            return (SEVERAL, SEVERAL, SEVERAL)
-        ((partition, (first, last)),) = self.places.items()
-        return partition, first, last
 
 
 class Current(NamedTuple):
@@ -313,7 +306,7 @@ class Assembler:
             del self._open[version]
             text = f"{known.path}: an older content came completely after a newer one, which stays"
             return [Discard(version), Tell(Notice(text))]
-        partition, first_offset, last_offset = known.place()
+        partition, first_offset, last_offset = only_place(known.places)
         manifest = Manifest(
             path=known.path,
             version=version,
@@ -348,15 +341,19 @@ class Assembler:
                     each.superseded = each.timestamp_ms <= done.timestamp_ms
 
     def rejected(self, version: VersionId, reason: str, detail: str) -> list[Effect]:
-        """The version cannot be written: a directory has its name, for example."""
-        return self._fail(self._open[version], reason, detail)
+        """The version cannot be written: a directory has its name, for example. Nothing follows
+        for one that was given up before."""
+        known = self._open.get(version)
+        return [] if known is None else self._fail(known, reason, detail)
 
     def _fail(self, known: _Assembly, reason: str, detail: str) -> list[Effect]:
         del self._open[known.version]
         if isinstance(known.progress, InOrder):
             # The other kind has one version for all attempts: a later one may succeed.
             self._remember_failed(known.version)
-        letter = DeadLetter(self._topic, *known.place(), reason, detail, known.path, known.version)
+        letter = DeadLetter(
+            self._topic, *only_place(known.places), reason, detail, known.path, known.version
+        )
         return [Discard(known.version), Tell(letter)]
 
     def _remember_failed(self, version: VersionId, for_good: bool = True) -> None:
@@ -381,7 +378,7 @@ class Assembler:
                 effects.append(Discard(each.version))
             elif silent and not each.stale and not each.progress.complete:
                 each.stale = True
-                partition, first_offset, _ = each.place()
+                partition, first_offset, _ = only_place(each.places)
                 effects.append(Tell(VersionStale(each.path, each.version, partition, first_offset)))
         return effects
 

@@ -154,7 +154,7 @@ class Spread:
 
     @property
     def complete(self) -> bool:
-        return self.end is not None and self.spans.list() == [(0, self.end)]
+        return self.end is not None and self.spans.reach(self.end)
 
     def has(self, chunk: Chunk | LegacyChunk) -> bool:
         """Does it tell nothing new?"""

@@ -250,12 +250,12 @@ class Receiver:
             effect = self._effects[0]
             try:
                 more = self._perform_one(effect)
-                if more is None:
-                    return self._hold()
             except OSError as error:
                 if not isinstance(effect, Write) or error.errno not in _TOO_FAR:
                     return self._block(error)
                 more = self._give_up(effect, error)
+            if more is None:
+                return self._hold()
             self._effects.popleft()
             # What follows from an effect comes before what later records brought.
             self._effects.extendleft(reversed(more))
@@ -280,7 +280,11 @@ class Receiver:
     def _give_up(self, effect: Write, error: OSError) -> list[Effect]:
         """Only in the older format can a chunk claim to begin anywhere."""
         detail = f"bytes from {effect.start} on cannot be written: {error.strerror}"
-        return self._assembler.rejected(effect.version, "bad-size", detail)
+        more = self._assembler.rejected(effect.version, "bad-size", detail)
+        if more:  # what later records of it brought must not come after its end
+            self._drop({effect.version})
+            self._effects.appendleft(effect)
+        return more
 
     def _tell(self, effect: Tell) -> None:
         if isinstance(effect.event, DeadLetter):
@@ -421,8 +425,12 @@ class Receiver:
         for partition in partitions:
             gone.update(self._assembler.forget(partition))
             self._end.forget(partition)
-        self._effects = deque(each for each in self._effects if _version(each) not in gone)
-        self._ready = deque(each for each in self._ready if each.version not in gone)
+        self._drop(gone)
+
+    def _drop(self, versions: set[VersionId]) -> None:
+        """What was to be done for these is not to be done any more."""
+        self._effects = deque(each for each in self._effects if _version(each) not in versions)
+        self._ready = deque(each for each in self._ready if each.version not in versions)
 
 
 def _version(effect: Effect) -> VersionId | None:
