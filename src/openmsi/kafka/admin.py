@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it has no _
     AdminClient,
     ConfigEntry,
     ConfigResource,
+    ConsumerGroupDescription,
     NewTopic,
     OffsetSpec,
     ResourceType,
@@ -92,10 +93,7 @@ class KafkaAdmin:
         Raises:
             BrokerUnreachable, NotAuthorized: as for all questions.
         """
-        found = self._ask(
-            lambda: self._client.describe_consumer_groups([group])[group], f"group {group!r}"
-        )
-        return len(found.members)
+        return len(self._describe_group(group).members)
 
     # -- what `openmsi doctor` asks; nothing of it leaves a trace ------------------------------
 
@@ -138,12 +136,7 @@ class KafkaAdmin:
         Raises:
             BrokerUnreachable, NotAuthorized: as for all questions.
         """
-        found = self._ask(
-            lambda: self._client.describe_consumer_groups(
-                [group], include_authorized_operations=True
-            )[group],
-            f"group {group!r}",
-        )
+        found = self._describe_group(group, include_authorized_operations=True)
         return _rights(found.authorized_operations)
 
     def check_create(self, name: str) -> None:
@@ -183,6 +176,13 @@ class KafkaAdmin:
         topics = TopicCollection([name])
         found: TopicDescription = self._ask(
             lambda: self._client.describe_topics(topics, **more)[name], f"topic {name!r}"
+        )
+        return found
+
+    def _describe_group(self, group: str, **more: Any) -> ConsumerGroupDescription:
+        found: ConsumerGroupDescription = self._ask(
+            lambda: self._client.describe_consumer_groups([group], **more)[group],
+            f"group {group!r}",
         )
         return found
 

@@ -85,9 +85,7 @@ class WindowsServices:
             self._sc("config", "start=", "delayed-auto", fine=(0, 1)),
             self._sc("description", about),
             # Should the service's own process crash, it is started again, and again.
-            self._sc(
-                "failure", "reset=", "86400", "actions=", "restart/2000/restart/2000/restart/60000"
-            ),
+            self._sc("failure", "reset=", "86400", "actions=", _AGAIN),
             self._event_source(),
         ]
         if before:
