@@ -11,7 +11,7 @@ from openmsi.agent.part import Task
 from openmsi.agent.status import AgentStatus
 from openmsi.config import Heartbeat
 from openmsi.events import Started, Waits
-from openmsi.kafka import open_admin, open_producer
+from openmsi.kafka import describe_topic, open_producer
 from openmsi.kafka.seam import Producer
 from openmsi.protocol import Record
 
@@ -31,11 +31,7 @@ def beat(task: Task, status: Callable[[], AgentStatus]) -> None:
     """
     part = task.part
     assert isinstance(part, Heartbeat)
-    admin = open_admin(task.settings.sending)
-    try:
-        topic = admin.describe_topic(part.topic)
-    finally:
-        admin.close()
+    topic = describe_topic(task.settings.sending, part.topic)
     producer = open_producer(task.settings.sending, topic, Waits(task.report).because)
     try:
         task.report(Started("", part.topic))

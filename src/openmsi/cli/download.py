@@ -24,11 +24,10 @@ from openmsi.cli.options import (
     real_directory,
     state_directory,
 )
-from openmsi.cli.sending import describe_topic
 from openmsi.cli.show import Doing, Rate, shown
 from openmsi.errors import SomeFailed, TopicRemade
 from openmsi.events import Notice, ReceiveSummary
-from openmsi.kafka import KafkaSettings, TopicInfo, open_consumer
+from openmsi.kafka import KafkaSettings, TopicInfo, describe_topic, open_consumer
 from openmsi.receive.journal import Journal, journal_path, own_group
 from openmsi.receive.receiver import ReceiveJob, Receiver
 from openmsi.sinks import DirectorySink

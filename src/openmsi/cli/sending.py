@@ -23,12 +23,13 @@ from openmsi.kafka import (
     KafkaSettings,
     Producer,
     TopicInfo,
+    describe_topic,
     open_admin,
     open_consumer,
     open_producer,
 )
 from openmsi.kafka import Notice as OnNotice
-from openmsi.protocol import Digest, Manifest, VersionId, algorithm_of, check_path
+from openmsi.protocol import LEGACY_ALGORITHM, Digest, Manifest, VersionId, algorithm_of, check_path
 from openmsi.send.after import AfterSending, deleter, mover
 from openmsi.send.formats import NATIVE, Format
 from openmsi.send.job import SendJob
@@ -47,15 +48,6 @@ class SendOptions(msgspec.Struct, frozen=True):
     chunk_size: int | None
     after: str = "keep"
     format: Format = NATIVE
-
-
-def describe_topic(settings: KafkaSettings, name: str) -> TopicInfo:
-    """Also shows that the brokers can be reached, and with whose rights."""
-    admin = open_admin(settings)
-    try:
-        return admin.describe_topic(name)
-    finally:
-        admin.close()
 
 
 def source_name() -> str:
@@ -156,7 +148,7 @@ def _after_sending(job: SendJob, options: SendOptions) -> Iterator[AfterSending 
 
 
 def _read_back(admin: Admin, topic: str, entry: Entry) -> str:
-    if algorithm_of(Digest(entry.digest)) == "sha512":
+    if algorithm_of(Digest(entry.digest)) == LEGACY_ALGORITHM:
         return "it was sent in the older format, and such files are not read back"
     place = place_of(entry)
     found = digest_in_topic(partial(admin.read, topic), place)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -66,9 +66,9 @@ def install(
     Example: openmsi service install --config agent.toml
     """
     manager = service_manager(name, user=user)
-    if not dry_run:
-        manager.check_rights("install")
-    if perform(manager.install(read_spec(config, user=user)), dry_run):
+    if _carry_out(
+        manager, "install", dry_run, lambda: manager.install(read_spec(config, user=user))
+    ):
         print(f"{name} is installed. Start it:  openmsi service start{_which(name, user)}")
 
 
@@ -125,9 +125,7 @@ def remove(
     Example: openmsi service remove
     """
     manager = service_manager(name, user=user)
-    if not dry_run:
-        manager.check_rights("remove")
-    if perform(manager.remove(), dry_run):
+    if _carry_out(manager, "remove", dry_run, manager.remove):
         print(f"{name} is removed.")
 
 
@@ -193,11 +191,16 @@ def perform(plan: Plan, dry_run: bool = False) -> bool:
     return True
 
 
-def _control(verb: Verb, name: str, user: bool, dry_run: bool) -> None:
-    manager: ServiceManager = service_manager(name, user=user)
+def _carry_out(manager: ServiceManager, verb: str, dry_run: bool, plan: Callable[[], Plan]) -> bool:
+    """Do the plan with the rights that it takes, or only print it; True if it was done."""
     if not dry_run:
         manager.check_rights(verb)
-    if perform(manager.control(verb), dry_run):
+    return perform(plan(), dry_run)
+
+
+def _control(verb: Verb, name: str, user: bool, dry_run: bool) -> None:
+    manager = service_manager(name, user=user)
+    if _carry_out(manager, verb, dry_run, lambda: manager.control(verb)):
         print(f"{name}: {verb} done")
 
 

@@ -34,13 +34,13 @@ from openmsi.cli.sending import (
     SendProgress,
     check_after,
     check_prefix,
-    describe_topic,
     send,
     source_name,
 )
 from openmsi.cli.show import shown
 from openmsi.errors import LocalDiskError, SomeFailed
 from openmsi.events import SendSummary
+from openmsi.kafka import describe_topic
 from openmsi.send.filters import Filter
 from openmsi.send.job import SendJob, fit_chunk_size
 from openmsi.send.sender import Sender

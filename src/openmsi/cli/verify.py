@@ -26,11 +26,12 @@ from openmsi.cli.options import (
     existing_directory,
     state_directory,
 )
-from openmsi.cli.sending import check_prefix, describe_topic, place_of, versions_in_topic
+from openmsi.cli.sending import check_prefix, place_of, versions_in_topic
 from openmsi.cli.show import clean
 from openmsi.errors import RecordRejected, SomeFailed
-from openmsi.kafka import Admin, KafkaSettings, open_admin
+from openmsi.kafka import Admin, KafkaSettings, describe_topic, open_admin
 from openmsi.protocol import (
+    LEGACY_ALGORITHM,
     Chunk,
     Digest,
     algorithm_of,
@@ -43,9 +44,6 @@ from openmsi.send.files import identity_of, open_to_read
 from openmsi.send.filters import Filter
 from openmsi.send.ledger import SENT, Entry, LedgerView, ledgers_of
 from openmsi.send.scan import Found, Skipped, scan
-
-# Only the older format has this digest: its records say nothing of their places.
-LEGACY_ALGORITHM = "sha512"
 
 
 class Verified(msgspec.Struct, frozen=True, tag_field="event", tag="verified", omit_defaults=True):
@@ -169,6 +167,7 @@ class _Check:
         changed = self._changed(found, receipt, place)
         if changed:
             return changed
+        # Only the older format has this digest: its records say nothing of their places.
         if algorithm_of(place.digest) == LEGACY_ALGORITHM:
             return self._missing_somewhere(found.native, place)
         if self._deep:

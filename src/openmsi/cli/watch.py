@@ -33,13 +33,13 @@ from openmsi.cli.sending import (
     SendProgress,
     check_after,
     check_prefix,
-    describe_topic,
     send,
     source_name,
 )
 from openmsi.cli.show import shown
 from openmsi.errors import TopicRemade, UsageError
 from openmsi.events import Notice
+from openmsi.kafka import describe_topic
 from openmsi.send.filters import Filter
 from openmsi.send.formats import NATIVE
 from openmsi.send.job import SendJob, fit_chunk_size

@@ -40,8 +40,15 @@ def read_agent(path: Path, environment: Mapping[str, str] | None = None) -> Agen
     Raises:
         ConfigError: it cannot be read or is wrong; file, line and key are named.
     """
+    return parse_agent(path, read_text(path), environment)
+
+
+def parse_agent(
+    path: Path, text: str, environment: Mapping[str, str] | None = None
+) -> AgentSettings:
+    """What `text` says as the `agent.toml` at `path`; raises as `read_agent`."""
     around = os.environ if environment is None else environment
-    return _Reader(path, read_text(path), around).settings()
+    return _Reader(path, text, around).settings()
 
 
 class _Reader:

@@ -1,6 +1,6 @@
 """Apache Kafka behind a narrow seam. The only package that imports the Kafka client."""
 
-from openmsi.kafka.admin import KafkaAdmin, open_admin
+from openmsi.kafka.admin import KafkaAdmin, describe_topic, open_admin
 from openmsi.kafka.consumer import KafkaConsumer, open_consumer
 from openmsi.kafka.partitions import partition_of
 from openmsi.kafka.producer import KafkaProducer, open_producer
@@ -37,6 +37,7 @@ __all__ = [
     "Rebalanced",
     "TopicHealth",
     "TopicInfo",
+    "describe_topic",
     "is_protected",
     "objection",
     "open_admin",

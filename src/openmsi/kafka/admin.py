@@ -238,6 +238,16 @@ def count_members(settings: KafkaSettings, group: str) -> int:
         admin.close()
 
 
+def describe_topic(settings: KafkaSettings, name: str) -> TopicInfo:
+    """See `Admin.describe_topic`; with connections of its own. Also shows that the brokers can be
+    reached, and with whose rights."""
+    admin = KafkaAdmin(settings)
+    try:
+        return admin.describe_topic(name)
+    finally:
+        admin.close()
+
+
 def open_admin(settings: KafkaSettings) -> KafkaAdmin:
     """Return an `Admin`; `close` it when done.
 

@@ -10,7 +10,7 @@ from openmsi.protocol.digests import (
     digest_of,
     new_hasher,
 )
-from openmsi.protocol.legacy import LegacyChunk, encode_legacy
+from openmsi.protocol.legacy import LEGACY_ALGORITHM, LegacyChunk, encode_legacy
 from openmsi.protocol.native import encode
 from openmsi.protocol.paths import SPOOL_NAME, Path, check_path, to_path
 from openmsi.protocol.spans import Spans
@@ -32,6 +32,7 @@ __all__ = [
     "DEFAULT_ALGORITHM",
     "DEFAULT_CHUNK_SIZE",
     "KAFKA_DEFAULT_MAX_MESSAGE_BYTES",
+    "LEGACY_ALGORITHM",
     "SEVERAL",
     "SPOOL_NAME",
     "Abort",

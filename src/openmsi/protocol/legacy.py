@@ -32,6 +32,7 @@ _LAYOUTS: tuple[tuple[str, ...], ...] = (
     ("filename", *_HASHES, *_PLACE, "subdir_str", "filename_append", "data"),
     ("filename", *_HASHES, *_PLACE, "subdir_str", "filename_append", "data", "mtime"),
 )
+LEGACY_ALGORITHM = "sha512"
 _FIXARRAY = 0x90
 _SHA512_BYTES = 64
 
@@ -120,7 +121,7 @@ def decode_legacy(value: bytes) -> LegacyChunk:
         raise RecordRejected("bad-digest", f"the file's hash has {len(fields.file_hash)} bytes")
     chunk = LegacyChunk(
         path,
-        Digest(f"sha512:{fields.file_hash.hex()}"),
+        Digest(f"{LEGACY_ALGORITHM}:{fields.file_hash.hex()}"),
         fields.chunk_i - 1,
         fields.n_total,
         fields.start,
@@ -143,14 +144,14 @@ def encode_legacy(chunk: LegacyChunk, fields: Literal[9, 10] = 9) -> Record:
         RecordRejected: as `decode_legacy`: such a record would stop a program that reads it.
     """
     path = check_path(chunk.path)
-    if algorithm_of(check_digest(chunk.digest)) != "sha512":
+    if algorithm_of(check_digest(chunk.digest)) != LEGACY_ALGORITHM:
         raise RecordRejected("bad-digest", f"{chunk.digest[:20]!r}...: this format has SHA-512")
     _check_sizes(chunk)
     subdir, _, name = path.rpartition("/")
     number = chunk.index + 1
     values = [
         name,
-        bytes.fromhex(chunk.digest.removeprefix("sha512:")),
+        bytes.fromhex(chunk.digest.removeprefix(f"{LEGACY_ALGORITHM}:")),
         hashlib.sha512(chunk.data).digest(),
         chunk.start,
         number,

@@ -25,6 +25,7 @@ from blake3 import blake3
 
 from openmsi.protocol import (
     DEFAULT_ALGORITHM,
+    LEGACY_ALGORITHM,
     SEVERAL,
     Abort,
     Chunk,
@@ -93,7 +94,7 @@ class Transfer:
         self._resumed = progress
         self._chunk_size = progress.chunk_size
         self._legacy = legacy
-        self._algorithm = "sha512" if legacy else DEFAULT_ALGORITHM
+        self._algorithm = LEGACY_ALGORITHM if legacy else DEFAULT_ALGORITHM
         self._hasher = new_hasher(self._algorithm)
         self._digest = progress.digest if legacy else None
         self._next_index = 0

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import plistlib
 import re
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from openmsi.errors import ServiceError
-from openmsi.service.manager import ServiceStatus, Spec, Verb
+from openmsi.service.manager import ServiceStatus, Spec, Verb, check_root
 from openmsi.service.plan import (
     HIDDEN,
     Delete,
@@ -114,11 +112,8 @@ class Launchd:
         return self._log
 
     def check_rights(self, verb: str) -> None:
-        if self._user or verb in ("status", "logs") or os.geteuid() == 0:
-            return
-        again = shlex.join([sys.executable, "-m", "openmsi", *sys.argv[1:]])
-        cure = f"Give the command:  sudo {again}\n  Or add --user for a service of your own."
-        raise ServiceError(f"openmsi service {verb}", "only root may change daemons", cure)
+        if not self._user and verb not in ("status", "logs"):
+            check_root(verb, "only root may change daemons")
 
     def _content(self, spec: Spec, variables: Mapping[str, str]) -> dict[str, object]:
         """The keys of launchd.plist(5)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -102,6 +104,15 @@ def check_name(name: str) -> str:
         cure = "Use letters, digits, - and _, at most 64, with a letter first."
         raise UsageError(f"--name {name}", "it cannot be the name of a service", cure)
     return name
+
+
+def check_root(verb: str, why: str) -> None:
+    """Raises ServiceError, with `why` and the command for sudo, unless this is root (POSIX)."""
+    if os.geteuid() == 0:
+        return
+    again = shlex.join([sys.executable, "-m", "openmsi", *sys.argv[1:]])
+    cure = f"Give the command:  sudo {again}\n  Or add --user for a service of your own."
+    raise ServiceError(f"openmsi service {verb}", why, cure)
 
 
 def service_manager(name: str = DEFAULT_NAME, *, user: bool = False) -> ServiceManager:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from openmsi.config import LegacyConfig, read_legacy_config, to_agent_toml
-from openmsi.config.agent import read_agent
+from openmsi.config.agent import parse_agent
 from openmsi.config.agent_settings import AgentSettings
 from openmsi.config.agent_toml import hides_secret, variable_for
 from openmsi.config.secrets import WAYS
@@ -43,11 +42,11 @@ def read_spec(
     path = Path(name)
     if path.suffix == ".toml":
         text = read_text(path)
-        settings = read_agent(path, around)
+        settings = parse_agent(path, text, around)
     else:
         text, secrets = _converted(read_legacy_config(name, around, keep_references=True))
         around |= secrets
-        settings = _read_text(text, around)
+        settings = parse_agent(Path("agent.toml"), text, around)
     content = parse_toml(text, name)
     named = list(_paths(content))
     for place, value in named:
@@ -91,13 +90,6 @@ def _written(settings: AgentSettings) -> tuple[Path, ...]:
     written += [general.state_dir] if general.state_dir else []
     written += [general.log_file.parent] if general.log_file else []
     return tuple(dict.fromkeys(written))
-
-
-def _read_text(text: str, environment: Mapping[str, str]) -> AgentSettings:
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "agent.toml")
-        path.write_text(text, encoding="utf-8")
-        return read_agent(path, environment)
 
 
 def _converted(config: LegacyConfig) -> tuple[str, dict[str, str]]:

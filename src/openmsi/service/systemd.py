@@ -11,7 +11,7 @@ from pathlib import Path
 import openmsi
 from openmsi.errors import ServiceError
 from openmsi.service.access import access_to, belongs_to, readable_by_group
-from openmsi.service.manager import ServiceStatus, Spec, Verb
+from openmsi.service.manager import ServiceStatus, Spec, Verb, check_root
 from openmsi.service.plan import (
     HIDDEN,
     Delete,
@@ -183,13 +183,8 @@ class Systemd:
         )
 
     def check_rights(self, verb: str) -> None:
-        if self._user or verb in ("status", "logs") or os.geteuid() == 0:
-            return
-        again = shlex.join([sys.executable, "-m", "openmsi", *sys.argv[1:]])
-        cure = f"Give the command:  sudo {again}\n  Or add --user for a service of your own."
-        raise ServiceError(
-            f"openmsi service {verb}", "only root may change the machine's services", cure
-        )
+        if not self._user and verb not in ("status", "logs"):
+            check_root(verb, "only root may change the machine's services")
 
     def _unit_text(self, spec: Spec, groups: Iterable[str]) -> str:
         return "".join(f"{line}\n" for line in self._unit_lines(spec, sorted(groups)))

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from openmsi.cli.legacy.console import Lines
-from openmsi.cli.sending import describe_topic
 from openmsi.errors import OpenMSIError
-from openmsi.kafka import KafkaSettings, Producer, open_producer
+from openmsi.kafka import KafkaSettings, Producer, describe_topic, open_producer
 from openmsi.protocol import Record
 
 CLOSE_SECONDS = 5.0
