@@ -1,46 +1,69 @@
-"""A local broker, topics, files and programs for the benchmarks, all gone afterwards."""
+"""A local broker, topics, files and command lines for the benchmarks, all gone afterwards."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from benchmarks.contest import remove
+from confluent_kafka import Consumer, TopicPartition
+
+from benchmarks.contest import MB, Command, measured, remove
 from openmsi.broker import LocalBroker
 from openmsi.kafka import KafkaSettings, open_admin
 
-MB = 10**6
+CHUNK = 1_000_000  # what openmsi takes for a topic with Kafka's default limit
+_DELETED_SECONDS = 60
+_WARM_UP_MB = 100
+# Deleted topics are gone at once, not after a minute, in the middle of another run.
+_DELETE_SOON = {"log.segment.delete.delay.ms": "200", "log.initial.task.delay.ms": "200"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Options:
     """How much work there is; the defaults are those of the documented results."""
 
     repeats: int = 5
     large_mb: int = 2000
     files: int = 10_000
-    peer_files: int = 200
     peer: Path | None = None  # the directory with the peer's programs
+    peer_mb: int = 1000  # slow contestants get less: their rates count
+    peer_files: int = 200
+    settings_mb: int = 500  # for parts with many contestants
     memory_mb: tuple[int, ...] = (100, 1000, 10_000)
-    memory_files: tuple[int, ...] = (1000, 10_000, 100_000, 300_000)
+    memory_files: tuple[int, ...] = (1000, 30_000, 300_000)
+    cost_files: tuple[int, ...] = (1000, 10_000, 100_000)
+    cost_chunks: tuple[int, ...] = (100, 1000, 20_000)
     idle_files: int = 100_000
     idle_seconds: int = 120
-    latency_seconds: int = 30
+    latency_seconds: int = 20
+    group_files: int = 20
 
     @classmethod
     def quick(cls) -> Options:
-        return cls(2, 100, 500, 5, None, (10, 50), (100, 1000), 1000, 5, 3)
+        return cls(
+            repeats=2,
+            large_mb=100,
+            files=500,
+            peer_mb=50,
+            peer_files=10,
+            settings_mb=50,
+            memory_mb=(10, 50),
+            memory_files=(100, 1000),
+            cost_files=(100, 1000),
+            cost_chunks=(10, 200),
+            idle_files=1000,
+            idle_seconds=6,
+            latency_seconds=2,
+            group_files=4,
+        )
 
 
 class Lab:
@@ -53,16 +76,40 @@ class Lab:
         self._topics = 0
         self._admin = open_admin(KafkaSettings(bootstrap))
 
-    def topic(self, partitions: int = 6) -> str:
-        """A new topic."""
+    def topic(self, partitions: int = 6, **settings: object) -> str:
+        """A new topic; in its settings, `_` stands for a dot."""
         self._topics += 1
         name = f"benchmark-{self._topics}"
-        self._admin.create_topic(name, partitions, {})
+        given = {key.replace("_", "."): str(value) for key, value in settings.items()}
+        self._admin.create_topic(name, partitions, given)
         return name
 
     def drop(self, topic: str) -> None:
-        """Give its disk space back."""
+        """Give its disk space back, and wait until that is done: no other run is to pay for it."""
         self._admin.delete_topic(topic)
+        deadline = time.monotonic() + _DELETED_SECONDS
+        while any(self._logs.glob(f"{topic}-*")):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"topic {topic} is still on the disk")
+            time.sleep(0.05)
+
+    def bytes_on_disk(self, topic: str) -> int:
+        """Of its records; Kafka's indexes are not in it."""
+        return sum(os.path.getsize(log) for log in self._logs.glob(f"{topic}-[0-9]*/*.log"))
+
+    def records(self, topic: str) -> int:
+        """How many the only partition of the topic has."""
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, 0), 10)
+        return high - low
+
+    @cached_property
+    def _consumer(self) -> Consumer:
+        return Consumer({"bootstrap.servers": self.bootstrap, "group.id": "benchmark"})
+
+    @property
+    def _logs(self) -> Path:
+        [node] = self.root.glob("broker/node-*")
+        return node / "data"
 
     def path(self, name: str) -> Path:
         return self.root / name
@@ -90,92 +137,68 @@ class Lab:
                 (directory / f"{number:07d}.dat").write_bytes(content)
         return root
 
-    def openmsi(self, verb: str, *arguments: str | Path, state: str) -> list[str | Path]:
+    def openmsi(self, verb: str, *arguments: str | Path, state: str) -> Command:
         """The command line; `state` names the state directory, a new one for a new name."""
-        common: list[str | Path] = [
-            "--bootstrap-servers",
-            self.bootstrap,
-            "--state-dir",
-            self.path(f"state-{state}"),
-        ]
-        return [sys.executable, "-m", "openmsi", verb, *arguments, *common]
+        where: Command = ["-b", self.bootstrap, "--state-dir", self.path(f"state-{state}")]
+        return [sys.executable, "-m", "openmsi", verb, *arguments, *where]
 
-    def bare(self, verb: str, file: Path, topic: str, number: int) -> list[str | Path]:
+    def client(self, **settings: object) -> Command:
+        """The option that gives the Kafka client settings; `_` stands for a dot."""
+        lines = [f"{key.replace('_', '.')}={value}\n" for key, value in sorted(settings.items())]
+        file = self.path(f"{'-'.join(f'{key}-{settings[key]}' for key in settings)}.properties")
+        file.write_text("".join(lines))
+        return ["--config", file]
+
+    def bare(self, verb: str, file: Path, topic: str, number: int) -> Command:
         where = [self.bootstrap, topic, str(number)]
         return [sys.executable, "-m", "benchmarks.bare", verb, file, *where]
+
+    def warm_up(self) -> None:
+        """Let the broker's Java compile what all contestants will use."""
+        topic, file = self.topic(1), self.large_file(_WARM_UP_MB)
+        for _ in range(2):
+            measured(self.bare("send", file, topic, CHUNK))
+        measured(self.bare("receive", self.path("warm"), topic, _WARM_UP_MB * MB))
+        self.drop(topic)
+        self.clean("warm")
 
     def clean(self, *names: str) -> None:
         for name in names:
             remove(self.path(name))
 
 
-class Watching:
-    """A program that runs until it is stopped, and the events that it tells with --json."""
+class Topics:
+    """Gives contestants a new topic each, and takes it away after they have run."""
 
-    def __init__(self, command: list[str | Path]) -> None:
-        line = [*map(str, command), "--json"]
-        self.process = subprocess.Popen(line, stdout=subprocess.PIPE)
-        self.events: list[tuple[float, dict[str, Any]]] = []
-        self._news = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._used: list[str] = []
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._news:
-                self.events.append((time.monotonic(), json.loads(line)))
-                self._news.notify_all()
+    def new(self, partitions: int = 1, **settings: object) -> str:
+        return self.keep(self._lab.topic(partitions, **settings))
 
-    def wait_for(self, kind: str, count: int = 1, seconds: float = 600) -> float:
-        """Until so many events of a kind came; the time of the last of them."""
-        deadline = time.monotonic() + seconds
-        with self._news:
-            while True:
-                times = [at for at, each in self.events if each["event"] == kind]
-                if len(times) >= count:
-                    return times[count - 1]
-                if time.monotonic() > deadline or self.process.poll() is not None:
-                    raise RuntimeError(f"{len(times)} of {count} {kind} events")
-                self._news.wait(0.5)
+    def keep(self, topic: str) -> str:
+        """Take care of a topic that somebody else made."""
+        self._used.append(topic)
+        return topic
 
-    def cpu(self) -> float:
-        """Seconds of the processor so far. Linux only."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def peak_rss(self) -> int:
-        """Bytes. Linux only."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-        return 0
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(60)
-        self._reader.join()
+    def drop(self, _: int = 0) -> None:
+        while self._used:
+            self._lab.drop(self._used.pop())
 
 
 @contextmanager
-def laboratory(options: Options) -> Iterator[Lab]:
-    with tempfile.TemporaryDirectory(prefix="openmsi-benchmark-") as directory:
+def laboratory(options: Options, work: Path | None) -> Iterator[Lab]:
+    """Args:
+    work: where the broker and all files live; None for the system's temporary directory.
+    """
+    with tempfile.TemporaryDirectory(prefix="openmsi-benchmark-", dir=work) as directory:
         root = Path(directory)
-        broker = LocalBroker(root / "broker", port=0)
-        bootstrap = broker.start()
+        broker = LocalBroker(root / "broker", port=0, extra_config=_DELETE_SOON)
         try:
-            yield Lab(root, bootstrap, options)
+            lab = Lab(root, broker.start(), options)
+            lab.warm_up()
+            yield lab
         finally:
             broker.stop()
             broker.wipe()
-
-
-@dataclass
-class Table:
-    """What one part found. Each row is a contestant or a size, each column a number with its
-    unit in the name."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str | float]] = field(default_factory=list)
-    note: str = ""

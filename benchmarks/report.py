@@ -1,57 +1,102 @@
-"""Tables for people, JSON for programs, plots if matplotlib is there."""
+"""What a part found: shown as a table, kept as JSON with all that it was measured on."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
+import confluent_kafka
+import msgspec
 from rich.console import Console
 from rich.table import Table as Shown
 
-from benchmarks.lab import Table
+from benchmarks.lab import Options
+from benchmarks.perf_test import TOOLS_VERSION
+from benchmarks.results import Report, Result, number
+from openmsi import __version__
+from openmsi.broker.fetch import KAFKA_VERSION
 
 
-def show(table: Table) -> None:
-    shown = Shown(title=table.title, caption=table.note or None, title_justify="left")
-    shown.add_column("")
-    for column in table.columns:
-        shown.add_column(column, justify="right")
-    for name, *values in table.rows:
-        shown.add_row(str(name), *(_number(float(each)) for each in values))
-    Console().print(shown)
+def report(part: str, result: Result, options: Options, work: Path, minutes: float) -> Report:
+    """Args:
+    work: a directory on the disk on which everything was.
+    """
+    given = {key: value for key, value in dataclasses.asdict(options).items() if key != "peer"}
+    return Report(
+        part=part,
+        date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        minutes=round(minutes, 1),
+        machine={
+            "processor": _processor(),
+            "cores": str(os.cpu_count()),
+            "memory": f"{_memory() / 2**30:.0f} GiB",
+            "file system": _file_system(work),
+            "system": platform.platform(),
+        },
+        versions={
+            "openmsi": __version__,
+            "Apache Kafka": KAFKA_VERSION,
+            "librdkafka": confluent_kafka.libversion()[0],
+            "confluent-kafka": version("confluent-kafka"),
+            "kafka-tools": TOOLS_VERSION,
+            "Python": platform.python_version(),
+        },
+        options=given,
+        result=result,
+    )
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def write(tables: dict[str, Table], directory: Path) -> None:
-    """Each table as JSON, with what it was measured on; and as a plot of its first column."""
-    directory.mkdir(parents=True, exist_ok=True)
-    machine = f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}"
-    for name, table in tables.items():
-        content = {"machine": machine, **dataclasses.asdict(table)}
-        (directory / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
-        _plot(table, directory / f"{name}.png")
-
-
-def _plot(table: Table, file: Path) -> None:
+def _processor() -> str:
     try:
-        from matplotlib import pyplot
-    except ImportError:
-        return
-    names = [str(row[0]) for row in table.rows]
-    values = [float(row[1]) for row in table.rows]
-    figure, axes = pyplot.subplots(figsize=(7, 0.6 + 0.5 * len(names)))
-    bars = axes.barh(names, values, color=["#1f6f8b"] + ["#b8c4c9"] * (len(names) - 1))
-    axes.bar_label(bars, [_number(each) for each in values], padding=3)
-    axes.invert_yaxis()
-    axes.set_xlabel(table.columns[0])
-    axes.set_title(table.title, loc="left")
-    axes.margins(x=0.15)
-    figure.tight_layout()
-    figure.savefig(file, dpi=120)
-    pyplot.close(figure)
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _file_system(directory: Path) -> str:
+    """Its type, from the longest mount point above the directory. Linux only."""
+    try:
+        mounts = Path("/proc/mounts").read_text().splitlines()
+    except OSError:
+        return "unknown"
+    fields = [line.split() for line in mounts]
+    above = [
+        (len(at), kind) for _, at, kind, *_ in fields if Path(at) in (directory, *directory.parents)
+    ]
+    return max(above)[1]
+
+
+def show(result: Result) -> None:
+    """On the terminal."""
+    console = Console(width=120)
+    for table in result.tables:
+        shown = Shown(title=table.title, caption=table.note or None, title_justify="left")
+        shown.add_column("")
+        for column in table.columns:
+            shown.add_column(column, justify="right")
+        for row in table.rows:
+            shown.add_row(*map(number, row))
+        console.print(shown)
+    for note in result.notes:
+        console.print(note, style="dim")
+
+
+def write(report: Report, directory: Path) -> None:
+    """As PART.json."""
+    directory.mkdir(parents=True, exist_ok=True)
+    content = msgspec.json.format(msgspec.json.encode(report), indent=1)
+    (directory / f"{report.part}.json").write_bytes(content + b"\n")
+
+
+def read(file: Path) -> Report:
+    return msgspec.json.decode(file.read_bytes(), type=Report)

@@ -28,7 +28,7 @@ from docs_text import (
 )
 
 import openmsi
-from openmsi.cli import app
+from openmsi.cli import make_app
 from openmsi.errors import OpenMSIError, RecordRejected
 from openmsi.errors import __doc__ as error_tree
 from openmsi.events import Event
@@ -48,7 +48,7 @@ class Undocumented(Exception):
 
 def reference() -> str:
     """The whole page."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(make_app())
     parts = [
         INTRODUCTION,
         "## Commands\n",

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from openmsi.cli import app
+from openmsi.cli import make_app
 from openmsi.errors import ConfigError, LocalDiskError, SomeFailed, UsageError
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [*map(str, arguments)])
+    return CliRunner().invoke(make_app(), [*map(str, arguments)])
 
 
 def test_a_first_file_is_written_once_and_is_right(tmp_path: Path) -> None:

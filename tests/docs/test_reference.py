@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from openmsi.broker import default_data_dir
-from openmsi.cli import app
+from openmsi.cli import make_app
 from openmsi.errors import OpenMSIError
 from openmsi.state import default_state_dir
 
@@ -58,7 +58,7 @@ def test_a_name_that_nobody_describes_is_an_error(
 
 def test_help_names_every_exit_code(generate: ModuleType) -> None:
     codes = {error.exit_code for error in generate._all_errors(OpenMSIError)} | {0, 130}
-    epilog = app.info.epilog
+    epilog = make_app().info.epilog
     assert isinstance(epilog, str)
     assert {int(each) for each in re.findall(r"\b\d+\b", epilog)} == codes
 

@@ -152,7 +152,7 @@ def test_a_reason_may_quote_a_name_that_is_not_unicode() -> None:
     [
         (Chunk(Path("../x"), V, 1, 0, b"x"), "bad-path"),
         (Chunk(P, VersionId("7"), 1, 0, b"x"), "bad-header"),
-        (Chunk(P, V, -1, 0, b"x"), "bad-header"),
+        (Chunk(P, V, -1, 0, b"x"), "bad-size"),
         (Chunk(P, V, 1, 0, b""), "bad-size"),
         (Chunk(P, V, 1, 0, b"x", None, Closing(1, 1, DIGEST)), "bad-size"),
         (Chunk(P, V, 1, 0, b"x", None, Closing(1, 2, Digest("md5:00"))), "bad-digest"),

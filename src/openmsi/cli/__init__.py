@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from openmsi import __version__
-from openmsi.cli import broker, config, dead_letters, service, topic
-from openmsi.cli.demo import demo
-from openmsi.cli.doctor import doctor
-from openmsi.cli.download import download
 from openmsi.cli.entry import guarded
-from openmsi.cli.run import run
-from openmsi.cli.status import status
-from openmsi.cli.upload import upload
-from openmsi.cli.verify import verify
-from openmsi.cli.watch import watch
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Streams the files of laboratory instruments through Apache Kafka.",
-    epilog="Exit codes: 0 done, 1 a fault of openmsi, 2 wrong command line, 3 some files failed, "
+# Each in the module of its name: a function, or an app of several commands.
+VERBS = (
+    "demo",
+    "upload",
+    "watch",
+    "download",
+    "run",
+    "status",
+    "verify",
+    "doctor",
+    "dead-letters",
+    "topic",
+    "broker",
+    "config",
+    "service",
+)
+_HELP = "Streams the files of laboratory instruments through Apache Kafka."
+_EPILOG = (
+    "Exit codes: 0 done, 1 a fault of openmsi, 2 wrong command line, 3 some files failed, "
     "4 no broker, 5 not allowed, 6 topic, 7 local disk, 8 in use, 9 configuration, "
-    "10 local broker, 11 Kafka, 12 service, 130 interrupted. docs/reference.md tells more.",
+    "10 local broker, 11 Kafka, 12 service, 130 interrupted. docs/reference.md tells more."
 )
 
 
@@ -35,7 +42,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
@@ -44,21 +50,28 @@ def _root(
     pass
 
 
-app.command()(demo)
-app.command()(upload)
-app.command()(watch)
-app.command()(download)
-app.command()(run)
-app.command()(status)
-app.command()(verify)
-app.command()(doctor)
-app.add_typer(dead_letters.app, name="dead-letters")
-app.add_typer(topic.app, name="topic")
-app.add_typer(broker.app, name="broker")
-app.add_typer(config.app, name="config")
-app.add_typer(service.app, name="service")
+def make_app(verbs: Iterable[str] = VERBS) -> typer.Typer:
+    """The program with these verbs."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help=_HELP,
+        epilog=_EPILOG,
+    )
+    app.callback()(_root)
+    for verb in verbs:
+        module = import_module(f"openmsi.cli.{verb.replace('-', '_')}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=verb)
+        else:
+            app.command(verb)(getattr(module, verb))
+    return app
 
 
 def main() -> None:
     """The console script `openmsi`."""
+    # To import the modules of all verbs takes longer than sending a small file.
+    named = sys.argv[1:2]
+    app = make_app(named if set(named) & set(VERBS) else VERBS)
     guarded("openmsi", app)  # exits by itself, also after a usage error

@@ -34,6 +34,7 @@ from openmsi.send.after import AfterSending, deleter, mover
 from openmsi.send.formats import NATIVE, Format
 from openmsi.send.job import SendJob
 from openmsi.send.ledger import Entry, Ledger, ledger_path
+from openmsi.send.outbox import OpenProducer
 from openmsi.send.sender import LARGE_BYTES, Sender
 from openmsi.state import hold
 
@@ -99,7 +100,7 @@ def send(
             for text in set_aside:
                 report(Notice(f"{text}; what the topic holds is looked up instead"))
                 ledger.rebuild(versions_in_topic(options.settings, job.topic.name), job.prefix)
-            opener = partial(_opened, options.settings, job.topic)
+            opener = _opener(options.settings, job.topic)
             with _after_sending(job, options) as after:
                 sender = Sender(job, ledger, opener, report, after)
                 started(sender)
@@ -108,11 +109,19 @@ def send(
             ledger.close()
 
 
-def _opened(settings: KafkaSettings, topic: TopicInfo, notice: OnNotice) -> Producer:
-    """A producer for the topic as it was described, not for another one of the same name."""
-    if describe_topic(settings, topic.name).topic_id != topic.topic_id:
-        raise TopicRemade(topic.name)
-    return open_producer(settings, topic, notice)
+def _opener(settings: KafkaSettings, topic: TopicInfo) -> OpenProducer:
+    """Opens producers for the topic as it was described a moment ago. Later ones make sure that
+    it is not another one of the same name."""
+    opened = 0
+
+    def opener(notice: OnNotice) -> Producer:
+        nonlocal opened
+        if opened and describe_topic(settings, topic.name).topic_id != topic.topic_id:
+            raise TopicRemade(topic.name)
+        opened += 1
+        return open_producer(settings, topic, notice)
+
+    return opener
 
 
 def versions_in_topic(settings: KafkaSettings, topic: str) -> Collection[Manifest]:

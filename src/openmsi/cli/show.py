@@ -28,6 +28,8 @@ class Doing(NamedTuple):
 
 def clean(text: str) -> str:
     """`text` on one line, without anything that a terminal would obey."""
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 

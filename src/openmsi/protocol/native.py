@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable
 
 from openmsi.errors import RecordRejected
-from openmsi.protocol.digests import check_digest
-from openmsi.protocol.paths import Path, decode_path
+from openmsi.protocol.digests import Digest, check_digest
+from openmsi.protocol.paths import Path, check_path, decode_path
 from openmsi.protocol.values import (
     MAX_CHUNKS,
     MAX_SIZE,
@@ -43,7 +43,7 @@ MAX_TEXT_BYTES = 1024
 MAX_MTIME_NS = 2**63 - 1
 
 _LAST = frozenset((TOTAL_SIZE, CHUNKS, DIGEST))
-_VERSION = re.compile(rb"[0-9a-f]{32}")
+_VERSION = re.compile(r"[0-9a-f]{32}")
 _INTEGER = re.compile(rb"0|[1-9][0-9]{0,18}")
 _SIGNED = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _ATTRIBUTE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -57,15 +57,13 @@ def encode(item: Chunk | Abort) -> Record:
     Raises:
         RecordRejected: a receiver would reject the record: `item` breaks a rule of the format.
     """
+    _check(item)
     headers = [(FORMAT, FORMAT_1), (VERSION, item.version.encode())]
     if isinstance(item, Abort):
         headers.append((ABORT, _cut(item.reason)))
-        record = Record(item.path.encode(), b"", headers)
-    else:
-        headers += _chunk_headers(item)
-        record = Record(item.path.encode(), item.data, headers)
-    decode_native(record)  # a few microseconds, so that there is one set of rules
-    return record
+        return Record(item.path.encode(), b"", headers)
+    headers += _chunk_headers(item)
+    return Record(item.path.encode(), item.data, headers)
 
 
 def _chunk_headers(chunk: Chunk) -> list[tuple[str, bytes]]:
@@ -119,19 +117,72 @@ def decode_native(record: Record) -> Chunk | Abort:
     if record.key is None:
         raise RecordRejected("bad-path", "the record has no key")
     path = decode_path(record.key)
-    version = _version(headers)
+    version = VersionId(_required(headers, VERSION).decode("latin-1"))
+    item: Chunk | Abort
     if ABORT in headers:
-        return Abort(path, version, _text(headers, ABORT))
-    index = _integer(headers, INDEX, MAX_CHUNKS - 1)
-    start = _integer(headers, START, MAX_SIZE)
-    data = record.value or b""
-    opening = _opening(path, headers) if index == 0 else None
-    closing = None if _LAST.isdisjoint(headers) else _closing(headers, opening)
-    if opening is None and PATH in headers:
-        raise RecordRejected("bad-header", f"{PATH} belongs to index 0, this is index {index}")
-    chunk = Chunk(path, version, index, start, data, opening, closing)
-    _check_sizes(chunk)
-    return chunk
+        item = Abort(path, version, _text(headers, ABORT))
+    else:
+        index = _integer(headers, INDEX)
+        opening = _opening(path, headers) if index == 0 else None
+        closing = None if _LAST.isdisjoint(headers) else _closing(headers, opening)
+        if opening is None and PATH in headers:
+            raise RecordRejected("bad-header", f"{PATH} belongs to index 0, this is index {index}")
+        start = _integer(headers, START)
+        item = Chunk(path, version, index, start, record.value or b"", opening, closing)
+    _check(item)
+    return item
+
+
+def _check(item: Chunk | Abort) -> None:
+    """The rules for values, the same for those that are sent and those that come."""
+    check_path(item.path)
+    if not _VERSION.fullmatch(item.version):
+        raise RecordRejected(
+            "bad-header", f"{VERSION} {item.version[:40]!r} is not 32 lower-case hex digits"
+        )
+    if isinstance(item, Abort):
+        return
+    _check_number(INDEX, item.index, MAX_CHUNKS - 1)
+    _check_number(START, item.start, MAX_SIZE)
+    if (item.opening is None) == (item.index == 0):
+        raise RecordRejected("bad-header", f"{PATH} and what goes with it belongs to index 0")
+    if item.opening is not None:
+        _check_opening(item.opening)
+    if item.closing is not None:
+        check_digest(item.closing.digest)
+        _check_number(TOTAL_SIZE, item.closing.size, MAX_SIZE)
+        _check_number(CHUNKS, item.closing.chunks, MAX_CHUNKS)
+        _check_mtime(item.closing.mtime_ns)
+    _check_sizes(item)
+
+
+def _check_opening(opening: Opening) -> None:
+    if opening.size is not None:
+        _check_number(SIZE, opening.size, MAX_SIZE)
+    _check_mtime(opening.mtime_ns)
+    if len(opening.attributes) > MAX_ATTRIBUTES:
+        detail = f"{len(opening.attributes)} attributes are too many; the limit is {MAX_ATTRIBUTES}"
+        raise RecordRejected("bad-header", detail)
+    for name, text in opening.attributes.items():
+        if not _ATTRIBUTE_NAME.fullmatch(name):
+            raise RecordRejected("bad-header", f"attribute {name[:80]!r}: bad name")
+        _check_length(ATTRIBUTE + name, _utf8(text))
+
+
+def _check_number(name: str, number: int, most: int) -> None:
+    if not 0 <= number <= most:
+        limit = f"over the limit {most}" if number > 0 else "negative"
+        raise RecordRejected("bad-size", f"{name} {number} is {limit}")
+
+
+def _check_mtime(mtime_ns: int | None) -> None:
+    if mtime_ns is not None and abs(mtime_ns) > MAX_MTIME_NS:
+        raise RecordRejected("bad-header", f"{MTIME} {mtime_ns} is not a time in nanoseconds")
+
+
+def _check_length(name: str, raw: bytes) -> None:
+    if len(raw) > MAX_TEXT_BYTES:
+        raise RecordRejected("bad-header", f"{name[:80]} has more than {MAX_TEXT_BYTES} bytes")
 
 
 def _check_sizes(chunk: Chunk) -> None:
@@ -191,40 +242,27 @@ def _required(headers: dict[str, bytes], name: str) -> bytes:
     return raw
 
 
-def _version(headers: dict[str, bytes]) -> VersionId:
-    raw = _required(headers, VERSION)
-    if not _VERSION.fullmatch(raw):
-        raise RecordRejected(
-            "bad-header", f"{VERSION} {raw[:40]!r} is not 32 lower-case hex digits"
-        )
-    return VersionId(raw.decode())
-
-
-def _integer(headers: dict[str, bytes], name: str, most: int) -> int:
+def _integer(headers: dict[str, bytes], name: str) -> int:
     raw = _required(headers, name)
     if not _INTEGER.fullmatch(raw):
         raise RecordRejected(
             "bad-header", f"{name} {raw[:40]!r} is not a decimal number of at most 19 digits"
         )
-    number = int(raw)
-    if number > most:
-        raise RecordRejected("bad-size", f"{name} {number} is over the limit {most}")
-    return number
+    return int(raw)
 
 
 def _mtime(headers: dict[str, bytes]) -> int | None:
     raw = headers.get(MTIME)
     if raw is None:
         return None
-    if not _SIGNED.fullmatch(raw) or abs(int(raw)) > MAX_MTIME_NS:
+    if not _SIGNED.fullmatch(raw):
         raise RecordRejected("bad-header", f"{MTIME} {raw[:40]!r} is not a time in nanoseconds")
     return int(raw)
 
 
 def _text(headers: dict[str, bytes], name: str) -> str:
     raw = headers.get(name, b"")
-    if len(raw) > MAX_TEXT_BYTES:
-        raise RecordRejected("bad-header", f"{name[:80]} has more than {MAX_TEXT_BYTES} bytes")
+    _check_length(name, raw)
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -234,22 +272,17 @@ def _text(headers: dict[str, bytes], name: str) -> str:
 def _opening(path: Path, headers: dict[str, bytes]) -> Opening:
     if _required(headers, PATH) != path.encode():
         raise RecordRejected("bad-path", f"{PATH} differs from the key")
-    size = _integer(headers, SIZE, MAX_SIZE) if SIZE in headers else None
-    attributes: dict[str, str] = {}
-    for name in headers:
-        if name.startswith(ATTRIBUTE):
-            short = name[len(ATTRIBUTE) :]
-            if not _ATTRIBUTE_NAME.fullmatch(short) or len(attributes) == MAX_ATTRIBUTES:
-                raise RecordRejected(
-                    "bad-header", f"attribute {short[:80]!r}: bad name or too many"
-                )
-            attributes[short] = _text(headers, name)
+    size = _integer(headers, SIZE) if SIZE in headers else None
+    attributes = {
+        name[len(ATTRIBUTE) :]: _text(headers, name)
+        for name in headers
+        if name.startswith(ATTRIBUTE)
+    }
     return Opening(size, _mtime(headers), _text(headers, SOURCE), attributes)
 
 
 def _closing(headers: dict[str, bytes], opening: Opening | None) -> Closing:
     _required(headers, DIGEST)
-    digest = check_digest(_text(headers, DIGEST))
-    size = _integer(headers, TOTAL_SIZE, MAX_SIZE)
-    chunks = _integer(headers, CHUNKS, MAX_CHUNKS)
+    digest = Digest(_text(headers, DIGEST))
+    size, chunks = _integer(headers, TOTAL_SIZE), _integer(headers, CHUNKS)
     return Closing(size, chunks, digest, _mtime(headers) if opening is None else None)

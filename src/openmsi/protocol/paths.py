@@ -81,8 +81,9 @@ def _check_part(text: str, part: str) -> None:
 def _is_spool(part: str) -> bool:
     # As file systems compare: macOS and Windows ignore case, HFS+ also characters that are not
     # seen, Windows the dots and spaces at the end and what follows a colon.
-    seen = "".join(each for each in part if unicodedata.category(each) != "Cf")
-    return bool(_SPOOL.fullmatch(seen.partition(":")[0].rstrip(". ").casefold()))
+    if not part.isascii():
+        part = "".join(each for each in part if unicodedata.category(each) != "Cf")
+    return bool(_SPOOL.fullmatch(part.partition(":")[0].rstrip(". ").casefold()))
 
 
 def to_path(native: str) -> Path:

@@ -107,6 +107,8 @@ def split(native: str) -> tuple[str, str]:
 
 def _text(native: str) -> str:
     # SQLite takes no names that are not valid Unicode; they only come to be reported.
+    if native.isascii():
+        return native
     return native.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 

@@ -15,35 +15,47 @@ from openmsi.send.transfer import Progress, Transfer
 
 
 def open_reading(
-    job: SendJob, ledger: Ledger, native: str, identity: Identity, growing: bool = False
+    job: SendJob, ledger: Ledger, native: str, identity: Identity, known: Entry | None
 ) -> Reading:
-    """Open the file `native`, to be sent as `identity`.
+    """Open the file `native`, to be sent as `identity`. `known` is its entry in the ledger.
 
     Raises:
         RecordRejected: its name cannot be a path in the topic.
         OSError: it cannot be opened.
     """
-    path = topic_path(native, job.prefix)
-    check_twin(job.root, native)
-    descriptor = open_to_read(os.path.join(job.root, native))
-    known = ledger.entry(native)
-    opening = Opening(identity.size, identity.mtime_ns, job.source)
     if known is not None and resumes(job, known, identity):
         attempt, progress = known.attempt, known.progress()
     else:
         # Also a content that was sent before, and comes back, is another version.
-        attempt = 0 if known is None else known.attempt + 1
+        attempt = _next_attempt(known)
         version = ledger.new_version(native, identity, job.chunk_size, attempt)
         progress = Progress(version, job.chunk_size)
-    if growing:
-        opening = Opening(source=job.source)
-        progress = Progress(VersionId(os.urandom(16).hex()), job.chunk_size)
-    transfer = Transfer(path, opening, progress, legacy=job.format != NATIVE)
-    reading = Reading(native, descriptor, identity, attempt, transfer)
-    same_size = known is not None and known.state == SENT and known.size == identity.size
-    if known is not None and same_size and not growing:
+    opening = Opening(identity.size, identity.mtime_ns, job.source)
+    reading = _open(job, native, identity, attempt, (opening, progress))
+    if known is not None and known.state == SENT and known.size == identity.size:
         reading.compare_with(known)
     return reading
+
+
+def open_growing(job: SendJob, native: str, identity: Identity, known: Entry | None) -> Reading:
+    """Open the file `native`, to be sent while it is written. Raises as `open_reading`."""
+    progress = Progress(VersionId(os.urandom(16).hex()), job.chunk_size)
+    opening = Opening(source=job.source)
+    return _open(job, native, identity, _next_attempt(known), (opening, progress))
+
+
+def _next_attempt(known: Entry | None) -> int:
+    return 0 if known is None else known.attempt + 1
+
+
+def _open(
+    job: SendJob, native: str, identity: Identity, attempt: int, begin: tuple[Opening, Progress]
+) -> Reading:
+    path = topic_path(native, job.prefix)
+    check_twin(job.root, native)
+    transfer = Transfer(path, *begin, legacy=job.format != NATIVE)
+    descriptor = open_to_read(os.path.join(job.root, native))
+    return Reading(native, descriptor, identity, attempt, transfer)
 
 
 def resumes(job: SendJob, known: Entry, identity: Identity) -> bool:

@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from openmsi.protocol import Abort, Digest, algorithm_of, digest_of, new_hasher
+from openmsi.protocol import Abort, Digest, Hasher, algorithm_of, digest_of, new_hasher
 from openmsi.send.files import Identity, identity_of
 from openmsi.send.formats import Item
 from openmsi.send.ledger import Entry
@@ -41,7 +41,7 @@ class Reading:
         self._descriptor = descriptor
         self._at = 0
         self._compared: Entry | None = None
-        self._hasher = new_hasher()
+        self._hasher: Hasher | None = None  # while it is compared
 
     @property
     def comparing(self) -> bool:
@@ -97,6 +97,7 @@ class Reading:
         return self.transfer.settled(identity.size, identity.mtime_ns)
 
     def _compare(self, sent: Entry) -> None:
+        assert self._hasher is not None
         data = self._read(2**20)
         self._hasher.update(data)
         if data:

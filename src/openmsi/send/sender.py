@@ -54,7 +54,7 @@ from openmsi.send.ledger import (
 )
 from openmsi.send.names import shown, topic_path
 from openmsi.send.outbox import OpenProducer, Outbox
-from openmsi.send.plan import open_reading, resumes
+from openmsi.send.plan import open_growing, open_reading, resumes
 from openmsi.send.reading import Reading
 from openmsi.send.transfer import ABORT_INDEX, Progress, State
 
@@ -206,7 +206,10 @@ class Sender:
         if known is not None and known.state == SENT and known.describes(identity):
             return
         try:
-            reading = open_reading(self._job, self._ledger, native, identity, growing)
+            if growing:
+                reading = open_growing(self._job, native, identity, known)
+            else:
+                reading = open_reading(self._job, self._ledger, native, identity, known)
         except RecordRejected as error:
             self._fail(native, error.detail, identity)
             return

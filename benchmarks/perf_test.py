@@ -1,0 +1,83 @@
+"""Kafka's own measure of a producer, `kafka-producer-perf-test`, run with the broker's Java."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import platformdirs
+
+from benchmarks.contest import Command
+from openmsi.broker.java import find_java
+
+# The newest on Maven Central; it need not be that of the broker, since it is a program of its own.
+TOOLS_VERSION = "4.3.1"
+_MAIN = "org.apache.kafka.tools.ProducerPerformance"
+# A record is a batch of its own, as with openmsi. The rest is what suits records of this size.
+_SETTINGS = {
+    "acks": "all",
+    "enable.idempotence": "true",
+    "linger.ms": "5",
+    "batch.size": "1048576",
+    "buffer.memory": str(64 * 1024 * 1024),
+    "compression.type": "none",
+}
+
+
+class ProducerPerformance:
+    """Raises what jgo raises when the jars can neither be found in the user's cache nor fetched."""
+
+    def __init__(self) -> None:
+        self._java = find_java()
+        self._jars = _jars()
+
+    @classmethod
+    def here(cls) -> ProducerPerformance | None:
+        """None, and a line on stderr, when it cannot be had."""
+        try:
+            return cls()
+        except (ImportError, RuntimeError, ValueError, OSError) as error:
+            print(f"  without kafka-producer-perf-test: {error}", file=sys.stderr)
+            return None
+
+    def command(self, bootstrap: str, topic: str, records: int, size: int) -> Command:
+        settings = {"bootstrap.servers": bootstrap, **_SETTINGS}
+        return [
+            self._java,
+            "-Xmx512m",
+            "-cp",
+            os.pathsep.join(map(str, self._jars)),
+            _MAIN,
+            *("--topic", topic, "--throughput", "-1"),
+            *("--num-records", str(records), "--record-size", str(size)),
+            "--command-property",
+            *(f"{key}={value}" for key, value in settings.items()),
+        ]
+
+
+def _jars() -> list[Path]:
+    """Those of the tools and of all that they need, about 45 MB."""
+    home = Path(platformdirs.user_cache_dir("openmsi-benchmarks", appauthor=False))
+    paths = home / f"kafka-tools-{TOOLS_VERSION}"
+    if not paths.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        found = _fetched(home / "repository")
+        paths.write_text("".join(f"{each}\n" for each in found), encoding="utf-8")
+    return [Path(line) for line in paths.read_text(encoding="utf-8").splitlines()]
+
+
+def _fetched(repository: Path) -> list[Path]:
+    from jgo.maven import MavenContext
+    from jgo.parse import Endpoint
+
+    print(f"  fetching kafka-tools {TOOLS_VERSION}", file=sys.stderr)
+    context = MavenContext(repo_cache=repository, timeout=30)
+    [tools] = Endpoint.parse(f"org.apache.kafka:kafka-tools:{TOOLS_VERSION}").coordinates
+    wanted = context.create_dependency(dataclasses.replace(tools, scope="compile"))
+    named, needed = context.resolver.resolve([wanted])
+    artifacts = [d.artifact for d in (*named, *needed) if d.scope in ("compile", "runtime")]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        return [Path(path) for path in pool.map(lambda each: each.resolve(), artifacts)]
