@@ -35,11 +35,11 @@ def manifest(path: str, size: int = 4, mtime_ns: int | None = None) -> Manifest:
     )
 
 
-def spooled(sink: DirectorySink, data: bytes = b"data") -> Path:
+def spooled(sink: DirectorySink, data: bytes = b"data") -> str:
     sink.spool_directory.mkdir(parents=True, exist_ok=True)
     path = sink.spool_directory / "spooled"
     path.write_bytes(data)
-    return path
+    return str(path)
 
 
 def publish(sink: DirectorySink, path: str, data: bytes = b"data") -> None:

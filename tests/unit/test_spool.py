@@ -15,6 +15,7 @@ from openmsi.errors import LocalDiskError
 from openmsi.protocol import VersionId, digest_of, new_hasher
 from openmsi.receive import spool as spooling
 from openmsi.receive.spool import Spool
+from openmsi.receive.syncing import FileSystem
 
 
 def version(number: int) -> VersionId:
@@ -48,7 +49,7 @@ def test_any_writes_give_what_the_same_writes_into_memory_give(
                 content[start : start + len(data)] = data
         spool.sync_all()
         for each, content in model.items():
-            assert spool.path(each).read_bytes() == content
+            assert Path(spool.path(each)).read_bytes() == content
             assert spool.size(each) == len(content)
             hasher = new_hasher("sha256")
             hasher.update(bytes(content))
@@ -67,7 +68,7 @@ def test_more_files_than_may_be_open_are_written_side_by_side(
             spool.write(version(number), part, b"%d" % part)
             assert len(spool._handles) <= 4
     spool.sync_all()
-    assert all(spool.path(version(number)).read_bytes() == b"012" for number in range(20))
+    assert all(Path(spool.path(version(number))).read_bytes() == b"012" for number in range(20))
 
 
 def test_a_system_that_writes_a_part_only_is_asked_for_the_rest(
@@ -79,7 +80,7 @@ def test_a_system_that_writes_a_part_only_is_asked_for_the_rest(
     )
     data = os.urandom(1000)
     spool.write(version(1), 100, data)
-    assert spool.path(version(1)).read_bytes() == bytes(100) + data
+    assert Path(spool.path(version(1))).read_bytes() == bytes(100) + data
 
 
 def test_a_write_that_failed_may_be_done_again(
@@ -94,7 +95,7 @@ def test_a_write_that_failed_may_be_done_again(
         with pytest.raises(OSError, match="No space"):
             spool.write(version(1), 0, b"data")
     spool.write(version(1), 0, b"data")
-    assert spool.path(version(1)).read_bytes() == b"data"
+    assert Path(spool.path(version(1))).read_bytes() == b"data"
 
 
 def test_each_file_is_synced_once_for_what_was_written(
@@ -110,6 +111,48 @@ def test_each_file_is_synced_once_for_what_was_written(
     assert len(synced) == 3
     spool.sync_all()
     assert len(synced) == 3
+
+
+def test_many_files_are_synced_with_one_call_where_that_can_be_trusted(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = spool._whole
+    if whole is None:
+        pytest.skip("not on this file system")
+    called: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: called.append("fsync"))
+        patched.setattr(whole, "sync", lambda: called.append("syncfs"))
+        for number in range(spooling.MANY):
+            spool.write(version(number), 0, b"x")
+        spool.sync_all()
+        spool.sync_all()
+    assert called == ["syncfs"]
+    whole.sync()  # the real one
+
+
+def test_many_files_are_synced_one_by_one_elsewhere(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    monkeypatch.setattr(spool, "_whole", None)
+    for number in range(2 * spooling.MANY):
+        spool.write(version(number), 0, b"x")
+    spool.sync_all()
+    assert len(synced) == 2 * spooling.MANY
+
+
+def test_a_file_system_that_cannot_write_says_so(spool: Spool) -> None:
+    if spool._whole is None:
+        pytest.skip("not on this file system")
+    gone = FileSystem(spool._whole._library, -1)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        gone.sync()
+
+
+def test_only_some_file_systems_are_synced_as_a_whole() -> None:
+    assert FileSystem.of(Path("/proc")) is None
 
 
 def test_what_could_not_be_synced_is_synced_again(
@@ -132,7 +175,7 @@ def test_what_could_not_be_synced_is_synced_again(
 
 def test_a_released_file_may_be_renamed_and_its_name_used_again(spool: Spool) -> None:
     spool.write(version(1), 0, b"first")
-    path = spool.release(version(1))
+    path = Path(spool.release(version(1)))
     os.rename(path, path.with_name("final"))
     spool.write(version(1), 0, b"2nd")
     assert path.read_bytes() == b"2nd"
@@ -144,13 +187,13 @@ def test_a_discarded_file_is_gone_and_may_be_discarded_again(spool: Spool) -> No
     spool.discard(version(1))
     spool.discard(version(1))
     spool.discard(version(2))
-    assert not spool.path(version(1)).exists()
+    assert not Path(spool.path(version(1))).exists()
     assert spool.size(version(1)) == 0
 
 
 def test_an_empty_write_makes_an_empty_file(spool: Spool) -> None:
     spool.write(version(1), 0, b"")
-    assert spool.path(version(1)).read_bytes() == b""
+    assert Path(spool.path(version(1))).read_bytes() == b""
 
 
 def test_closing_takes_an_empty_spool_away(tmp_path: Path) -> None:
@@ -169,7 +212,7 @@ def test_closing_keeps_a_spool_in_which_something_is_left(tmp_path: Path) -> Non
     assert again.size(version(1)) == 1
     again.write(version(1), 1, b"y")
     again.close()
-    assert again.path(version(1)).read_bytes() == b"xy"
+    assert Path(again.path(version(1))).read_bytes() == b"xy"
 
 
 def test_a_spool_where_a_file_is_in_the_way_is_refused(tmp_path: Path) -> None:

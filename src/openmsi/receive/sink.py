@@ -20,7 +20,7 @@ class Sink(Protocol):
         """Where incomplete files may be kept so that `publish` is cheap."""
         ...
 
-    def publish(self, manifest: Manifest, spooled: Path) -> None:
+    def publish(self, manifest: Manifest, spooled: str) -> None:
         """Give the durable file `spooled` its final name, atomically.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,10 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from openmsi.protocol import Digest, Hasher, VersionId, digest_of, new_hasher
+from openmsi.receive.syncing import FileSystem
 from openmsi.state import make_directory
 
 MAX_OPEN_FILES = 256  # Windows allows a program 512
 SYNC_THREADS = 16
+MANY = 32  # files, from which on the whole file system is made durable
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -29,10 +32,13 @@ class Spool:
         self._handles: OrderedDict[VersionId, int] = OrderedDict()
         self._unsynced: set[VersionId] = set()
         self._digests: dict[VersionId, tuple[Hasher, int]] = {}  # as far as they are read
+        self._prefix = os.path.join(directory, "")
+        # A disk that is asked for several files at once writes them together.
         self._syncing = ThreadPoolExecutor(SYNC_THREADS, "spool-sync")
+        self._whole = FileSystem.of(directory)
 
-    def path(self, version: VersionId) -> Path:
-        return self._directory / version
+    def path(self, version: VersionId) -> str:
+        return self._prefix + version
 
     def write(self, version: VersionId, start: int, data: bytes) -> None:
         """Write `data` at byte `start`.
@@ -49,9 +55,16 @@ class Spool:
         self._digests.pop(version, None)
 
     def sync(self, versions: Iterable[VersionId]) -> None:
-        """Make what was written of these durable, many at a time: a disk that is asked for
-        several at once writes them together."""
+        """Make what was written of these durable.
+
+        Raises:
+            OSError: what is not durable is tried again by the next call.
+        """
         waiting = [each for each in versions if each in self._unsynced]
+        if self._whole is not None and len(waiting) >= MANY:
+            self._whole.sync()
+            self._unsynced.clear()
+            return
         for some in batched(waiting, MAX_OPEN_FILES):
             # All results are looked at: the first failure must not hide that others failed.
             list(self._syncing.map(os.fsync, [self._open(each) for each in some]))
@@ -82,7 +95,7 @@ class Spool:
         self._digests.pop(version, None)
         return digest_of(hasher, algorithm)
 
-    def release(self, version: VersionId) -> Path:
+    def release(self, version: VersionId) -> str:
         """Close the version's file, which has its full content, and return where it is."""
         self._close(version)
         self._unsynced.discard(version)
@@ -90,11 +103,15 @@ class Spool:
 
     def discard(self, version: VersionId) -> None:
         self._digests.pop(version, None)
-        self.release(version).unlink(missing_ok=True)
+        path = self.release(version)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
     def close(self) -> None:
         """Close everything; take the directory away when nothing is left in it."""
         self._syncing.shutdown()
+        if self._whole is not None:
+            self._whole.close()
         for version in list(self._handles):
             self._close(version)
         for directory in (self._directory, self._directory.parent):

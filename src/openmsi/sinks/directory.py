@@ -39,7 +39,7 @@ class DirectorySink:
         if not os.access(probe, os.W_OK):
             raise LocalDiskError(str(root), "it cannot be written", "Name another directory.")
 
-    def publish(self, manifest: Manifest, spooled: Path) -> None:
+    def publish(self, manifest: Manifest, spooled: str) -> None:
         names = manifest.path.split("/")
         if sys.platform == "win32":
             _check_windows_names(names)
@@ -49,11 +49,9 @@ class DirectorySink:
             self._checked.clear()  # somebody took a directory away that was there a moment ago
             self._place(manifest, names, spooled)
 
-    def _place(self, manifest: Manifest, names: list[str], spooled: Path) -> None:
+    def _place(self, manifest: Manifest, names: list[str], spooled: str) -> None:
         parent = self._parent(names[:-1])
         target = os.path.join(parent, names[-1])
-        if os.path.isdir(target) and not os.path.islink(target):
-            raise Refused("in-the-way", f"a directory has the name {manifest.path!r}")
         if manifest.mtime_ns is not None:
             # A time that this file system cannot hold is no reason to lose the file.
             with contextlib.suppress(OSError, OverflowError):
@@ -61,6 +59,9 @@ class DirectorySink:
         try:
             os.replace(spooled, target)
         except OSError as error:
+            if os.path.isdir(target) and not os.path.islink(target):
+                detail = f"a directory has the name {manifest.path!r}"
+                raise Refused("in-the-way", detail) from error
             if error.errno in _NAME_TOO_LONG:
                 raise Refused("bad-name", f"{manifest.path!r}: {error.strerror}") from error
             raise

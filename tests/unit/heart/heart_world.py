@@ -353,8 +353,8 @@ class MemorySpool:
         hasher.update(bytes(self._disk.spool[version]))
         return digest_of(hasher, algorithm)
 
-    def release(self, version: VersionId) -> Path:
-        return Path(version)
+    def release(self, version: VersionId) -> str:
+        return version
 
     def discard(self, version: VersionId) -> None:
         self._disk.spool.pop(version, None)
@@ -380,7 +380,7 @@ class MemorySink:
     def __init__(self, node: ReceivingNode) -> None:
         self._node = node
 
-    def publish(self, manifest: Manifest, spooled: Path) -> None:
+    def publish(self, manifest: Manifest, spooled: str) -> None:
         disk = self._node.disk
         disk.fuse.step()
         version = manifest.version
