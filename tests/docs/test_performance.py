@@ -28,8 +28,10 @@ def measured(rate: float) -> Report:
         notes=["A note."],
         runs={"openmsi": [Run(1.5, 0.5, 100_000_000)]},
     )
-    kinds = {"processor": "one", "cores": "2"}
-    return Report("large-send", "2026-01-01", 1.5, kinds, {"openmsi": "1"}, {"repeats": 5}, result)
+    machine = {"processor": "one", "cores": "2", "memory": "1 GiB", "file system": "ext4"}
+    return Report(
+        "large-send", "2026-01-01", 1.5, machine, {"openmsi": "1"}, {"repeats": 5}, result
+    )
 
 
 def test_the_page_is_what_the_results_say() -> None:
@@ -49,6 +51,9 @@ def test_another_result_changes_the_page(tmp_path: Path) -> None:
     assert "| openmsi | 148 | 0.954 |\n| other | 1,260 | 1 |\n" in page
     assert "![Sent](performance/large-send.png)" in page
     assert "A note." in page
+    assert (
+        "2026-01-01, 5 repeats, 1.5 minutes; 2 cores, one, 1 GiB of memory, ext4; openmsi 1" in page
+    )
     assert "| A large file | fast \\| enough |" in page
     again = written(page, {"large-send": measured(98.4)})
     assert "| openmsi | 98.4 | 0.954 |" in again

@@ -94,6 +94,7 @@ WRONG = {
     "a number out of range": Wrong(
         KAFKA + "chunk_size = 10\n", 6, "chunk_size", "Write it like chunk_size = 524288"
     ),
+    "a rate of nothing": Wrong(KAFKA + "max_rate = 0\n", 6, "max_rate", "max_rate = 2.5"),
     "a negative time": Wrong(KAFKA + "settle = -1\n", 6, "[[watch]] settle", "settle = 2.0"),
     "a time without end": Wrong(KAFKA + "settle = inf\n", 6, "[[watch]] settle", "settle = 2.0"),
     "a text for yes": Wrong(KAFKA + "growing = 'yes'\n", 6, "[[watch]] growing", "growing = true"),
@@ -257,6 +258,7 @@ directory = "sub"
 topic = "xrd"
 format = "openmsi-9"
 chunk_size = 16384
+max_rate = 2
 [[download]]
 directory = "repository"
 topic = "ebsd"
@@ -284,7 +286,9 @@ heartbeat_seconds = 5
     first, second, third, fourth = found.parts
     moved = f"move:{tmp_path / 'done'}"
     assert first == Watch(tmp_path / "raw", "ebsd", "sem-3", ("*.csv",), settle=3.0, after=moved)
-    assert second == Watch(tmp_path / "sub", "xrd", chunk_size=16384, format="openmsi-9")
+    assert second == Watch(
+        tmp_path / "sub", "xrd", chunk_size=16384, max_rate=2.0, format="openmsi-9"
+    )
     assert third == Download(tmp_path / "repository", "ebsd", "analysis", 3600.0)
     assert fourth == Heartbeat("beats", 5.0)
     assert len({each.title for each in found.parts}) == 4

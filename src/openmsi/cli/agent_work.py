@@ -45,6 +45,7 @@ def _watch(task: Task, part: Watch, state_dir: Path) -> None:
         part.chunk_size,
         part.after,
         part.format,
+        part.max_rate,
     )
     how = Watching(Filter(part.include, part.exclude), part.settle, part.new_only, part.growing)
     gone = _Gone(root, task.stop)

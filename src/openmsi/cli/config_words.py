@@ -26,6 +26,8 @@ def agent_explained(settings: AgentSettings) -> Iterator[tuple[str, str]]:
     general = settings.general
     if general.state_dir:
         yield "state", f"in {general.state_dir}"
+    if general.low_priority:
+        yield "priority", "low: every other program goes first"
     yield "log", f"{general.log}, to {general.log_file or 'standard output'}"
     if general.metrics_port:
         yield "metrics", f"http://127.0.0.1:{general.metrics_port}/metrics"
@@ -50,6 +52,8 @@ def _watch(part: Watch) -> Iterator[tuple[str, str]]:
         yield "", f"and then: {part.after.replace(':', ' to ', 1)}"
     if part.chunk_size is not None:
         yield "", f"in chunks of {part.chunk_size} bytes"
+    if part.max_rate is not None:
+        yield "", f"at most {part.max_rate:g} MB a second"
     if part.format != NATIVE:
         yield "", f"as records of the format {part.format}, as the OpenMSI programs do"
 

@@ -17,6 +17,7 @@ from openmsi.config import ClientSettings, DirectoryStream, LegacyConfig, load
 from openmsi.errors import LocalDiskError, UsageError
 from openmsi.events import Report
 from openmsi.kafka import DEFAULT_BOOTSTRAP_SERVERS, KafkaSettings
+from openmsi.priority import lower_priority
 from openmsi.send.formats import NATIVE, Format
 from openmsi.state import default_state_dir
 
@@ -35,7 +36,13 @@ def debugging() -> bool:
     return logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
+def _lower_priority(on: bool) -> None:
+    if on:
+        lower_priority()
+
+
 Worker = TypeVar("Worker")
+_COMPRESSIONS = ("none", "lz4", "zstd")
 STATE_VARIABLE = "OPENMSI_STATE_DIR"
 BOOTSTRAP_VARIABLE = "OPENMSI_BOOTSTRAP_SERVERS"
 
@@ -79,6 +86,34 @@ ChunkSize = Annotated[
         min=1024,
         metavar="BYTES",
         help="Bytes of a file in one record; by default what fits the topic.",
+        show_default=False,
+    ),
+]
+MaxRate = Annotated[
+    float | None,
+    typer.Option(
+        "--max-rate",
+        min=0.001,
+        metavar="MB/S",
+        help="Send at most so many megabytes (10^6 bytes) of files a second, on average.",
+        show_default=False,
+    ),
+]
+LowPriority = Annotated[
+    bool,
+    typer.Option(
+        "--low-priority",
+        callback=_lower_priority,
+        help="Let every other program on this computer go first.",
+    ),
+]
+CompressionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--compression",
+        metavar="none|lz4|zstd",
+        help="Compress on the way and in the topic; what does not become smaller goes as it is. "
+        "lz4 costs little, zstd saves more. By default as --config says, else none.",
         show_default=False,
     ),
 ]
@@ -154,9 +189,21 @@ class Connection:
         """What a .config file says about the service of 2021."""
         return self._file.service if isinstance(self._file, LegacyConfig) else None
 
-    def sending(self) -> KafkaSettings:
-        """Raises ConfigError for a setting that would break a promise."""
-        return self._with(self.said.sending())
+    def sending(self, compression: str | None = None) -> KafkaSettings:
+        """For a sender, with this compression if it is given.
+
+        Raises:
+            ConfigError: a setting would break a promise.
+            UsageError: there is no such compression.
+        """
+        client = self.said.sending()
+        if compression is not None:
+            if compression not in _COMPRESSIONS:
+                why = f"it is none of {', '.join(_COMPRESSIONS)}"
+                raise UsageError(f"--compression {compression}", why)
+            client = {**client, "compression.type": compression}
+            client.pop("compression.codec", None)  # librdkafka's other name for it
+        return self._with(client)
 
     def receiving(self) -> KafkaSettings:
         """Raises ConfigError for a setting that would break a promise."""

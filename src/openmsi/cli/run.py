@@ -26,6 +26,7 @@ from openmsi.config import AgentSettings, read_agent
 from openmsi.config.agent_settings import General
 from openmsi.errors import LocalDiskError, SomeFailed, UsageError
 from openmsi.events import Notice
+from openmsi.priority import lower_priority
 from openmsi.service import notify
 
 
@@ -95,6 +96,8 @@ def make_agent(
         agent_log.set_up(form, general.log_file or log_file)
 
     log_to(settings.general)
+    if settings.general.low_priority:
+        lower_priority()  # before any thread is started
     metrics = Metrics(lambda: agent.status(), tell)
     in_force = settings.general
 

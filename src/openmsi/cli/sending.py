@@ -49,6 +49,10 @@ class SendOptions(msgspec.Struct, frozen=True):
     chunk_size: int | None
     after: str = "keep"
     format: Format = NATIVE
+    max_rate: float | None = None  # megabytes of files a second
+
+    def bytes_a_second(self) -> float | None:
+        return None if self.max_rate is None else 1e6 * self.max_rate
 
 
 def source_name() -> str:

@@ -13,6 +13,7 @@ from openmsi.cli.options import (
     After,
     Bootstrap,
     ChunkSize,
+    CompressionOption,
     Config,
     Connection,
     Debug,
@@ -21,6 +22,8 @@ from openmsi.cli.options import (
     Host,
     Include,
     Json,
+    LowPriority,
+    MaxRate,
     Prefix,
     StateDir,
     StopOnSignal,
@@ -55,6 +58,9 @@ def upload(
     exclude: Exclude = None,
     form: FormatOption = None,
     chunk_size: ChunkSize = None,
+    max_rate: MaxRate = None,
+    low_priority: LowPriority = False,
+    compression: CompressionOption = None,
     bootstrap_servers: Bootstrap = None,
     config: Config = None,
     state_dir: StateDir = None,
@@ -73,12 +79,13 @@ def upload(
     connection = Connection(bootstrap_servers, config)
     options = SendOptions(
         topic,
-        connection.sending(),
+        connection.sending(compression),
         state_directory(state_dir),
         check_prefix(prefix),
         chunk_size,
         check_after(after),
         format_of(form, connection.said),
+        max_rate,
     )
     stop = StopOnSignal()
     progress = SendProgress()
@@ -109,6 +116,7 @@ def run(paths: list[Path], options: SendOptions, keep: Filter, host: Host[Sender
             prefix=options.prefix,
             once=True,
             format=options.format,
+            max_rate=options.bytes_a_second(),
         )
         total = _add(total, send(job, options, host.report, host.stop, host.started))
         stopped = host.stop()

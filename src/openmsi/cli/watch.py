@@ -12,6 +12,7 @@ from openmsi.cli.options import (
     After,
     Bootstrap,
     ChunkSize,
+    CompressionOption,
     Config,
     Connection,
     Debug,
@@ -20,6 +21,8 @@ from openmsi.cli.options import (
     Host,
     Include,
     Json,
+    LowPriority,
+    MaxRate,
     Prefix,
     StateDir,
     StopOnSignal,
@@ -73,6 +76,9 @@ def watch(
     exclude: Exclude = None,
     form: FormatOption = None,
     chunk_size: ChunkSize = None,
+    max_rate: MaxRate = None,
+    low_priority: LowPriority = False,
+    compression: CompressionOption = None,
     bootstrap_servers: Bootstrap = None,
     config: Config = None,
     state_dir: StateDir = None,
@@ -90,12 +96,13 @@ def watch(
     connection = Connection(bootstrap_servers, config)
     options = SendOptions(
         topic,
-        connection.sending(),
+        connection.sending(compression),
         state_directory(state_dir),
         check_prefix(prefix),
         chunk_size,
         check_after(after),
         format_of(form, connection.said),
+        max_rate,
     )
     how = Watching(Filter(include or (), exclude or ()), settle, new_only, growing)
     progress = SendProgress()
@@ -135,6 +142,7 @@ def run(root: Path, options: SendOptions, how: Watching, host: Host[Sender]) -> 
             new_only=how.new_only,
             growing=how.growing,
             format=options.format,
+            max_rate=options.bytes_a_second(),
         )
         try:
             host.report(send(job, options, host.report, host.stop, host.started))

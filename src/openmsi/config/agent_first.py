@@ -29,6 +29,7 @@ topic = 'files'
 # growing = true              # send files while they are written
 # after = 'keep'              # what to do with sent files: keep, delete, or move:DIRECTORY
 # chunk_size = 524288         # bytes of a file in one record; by default what fits the topic
+# max_rate = 2.5              # at most so many MB a second, on average
 # format = 'native'           # openmsi-9 and openmsi-10: for the programs of OpenMSI
 
 # Rebuild the files of a topic in a directory. There may be any number of these too.
@@ -42,6 +43,7 @@ topic = 'files'
 [agent]
 # name = 'microscope-3'       # in heartbeats; by default the name of this computer
 # state_dir = 'state'         # what was sent and received; a local disk
+# low_priority = true         # let every other program on this computer go first
 # log = 'json'                # 'plain' for people, 'json' for programs
 # log_file = 'agent.log'      # by default standard output. Rotated at 10 MiB, 5 old ones are kept
 # metrics_port = 9464         # numbers for Prometheus at http://127.0.0.1:9464/metrics

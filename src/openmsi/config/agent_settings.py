@@ -40,7 +40,7 @@ def meta_of(kind: Any) -> Meta:
 
 class Watch(msgspec.Struct, frozen=True):
     """One `[[watch]]`: a directory whose files are sent. `settle` is in seconds, `chunk_size` in
-    bytes; the rest is as for `openmsi watch`."""
+    bytes, `max_rate` in 10^6 bytes a second; the rest is as for `openmsi watch`."""
 
     directory: Directory
     topic: Topic
@@ -65,6 +65,10 @@ class Watch(msgspec.Struct, frozen=True):
             int,
             Meta(ge=1024, le=1_000_000_000, description="1024 or more bytes", examples=[524288]),
         ]
+        | None
+    ) = None
+    max_rate: (
+        Annotated[float, Meta(ge=0.001, description="0.001 or more MB a second", examples=[2.5])]
         | None
     ) = None
     format: Annotated[
@@ -112,6 +116,7 @@ class General(msgspec.Struct, frozen=True):
         ),
     ] = ""
     state_dir: Directory | None = None
+    low_priority: Flag = False
     log: Annotated[
         Literal["plain", "json"], Meta(description="plain or json", examples=["json"])
     ] = "plain"

@@ -32,6 +32,7 @@ class SendJob(msgspec.Struct, frozen=True):
         new_only: leave alone what was there at the very first start.
         growing: send files while they are written; in the native format only.
         format: of the records that are written.
+        max_rate: bytes of files a second, on average; None for as many as the line takes.
     """
 
     root: Path
@@ -46,6 +47,7 @@ class SendJob(msgspec.Struct, frozen=True):
     new_only: bool = False
     growing: bool = False
     format: Format = NATIVE
+    max_rate: float | None = None
 
 
 class SendStats(msgspec.Struct):

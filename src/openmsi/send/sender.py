@@ -54,6 +54,7 @@ from openmsi.send.ledger import (
 )
 from openmsi.send.names import shown, topic_path
 from openmsi.send.outbox import OpenProducer, Outbox
+from openmsi.send.pace import Pace
 from openmsi.send.plan import open_growing, open_reading, resumes
 from openmsi.send.reading import Reading
 from openmsi.send.transfer import ABORT_INDEX, Progress, State
@@ -93,6 +94,7 @@ class Sender:
         self._job = job
         self._ledger = ledger
         self._outbox = Outbox(open_producer, report, encoder(job.format))
+        self._pace = Pace(job.max_rate)
         self._report = report
         self._after = after
         self._large: deque[Settled] = deque()
@@ -151,7 +153,9 @@ class Sender:
     def _patience(self) -> float:
         """Seconds to wait for acknowledgements in this turn."""
         if self._outbox.full or self._disk_full:
-            return 0.05
+            return BUSY_SECONDS / 2
+        if self.reading and (wait := self._pace.wait(time.monotonic())):
+            return min(wait, BUSY_SECONDS / 2)
         if self.reading or self.finder.scanning:
             return 0.0
         return 0.01 if self._active else 0.0
@@ -288,7 +292,7 @@ class Sender:
         """One chunk of each open file, as long as the producer takes them."""
         self._outbox.push()
         for _ in range(len(self.reading)):
-            if self._outbox.full:
+            if self._outbox.full or self._pace.wait(time.monotonic()):
                 return
             each = self.reading.popleft()
             if self._read_one(each):
@@ -304,6 +308,7 @@ class Sender:
             self._send_abort(item, each)
         elif item is not None:
             self.stats.bytes_read += len(item.data)
+            self._pace.spent(len(item.data), time.monotonic())
             self._outbox.send(item, (each, item.index))
         if each.unchanged_entry is not None:
             self._found_unchanged(each, each.unchanged_entry)
