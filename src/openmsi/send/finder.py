@@ -21,7 +21,7 @@ MAX_CANDIDATES = 20_000  # then the scan pauses
 SCAN_STEPS = 2_000  # entries a turn
 RETRY_SECONDS, MAX_RETRY_SECONDS = 10.0, 600.0
 # A quiet tree is scanned again after so many seconds, or so many times what the scan took.
-RESCAN_SECONDS, RESCAN_FACTOR = 10.0, 100
+RESCAN_SECONDS, RESCAN_FACTOR = 10.0, 200
 POLL_SECONDS, POLL_FACTOR = 2.0, 20  # where the system gives no file events
 IDLE_SECONDS = 0.25
 
@@ -99,6 +99,12 @@ class Finder:
     @property
     def scanning(self) -> bool:
         return bool(self._scans)
+
+    @property
+    def has_settled(self) -> bool:
+        """Is there a file to hand out now?"""
+        due = self._settler.next_due()
+        return due is not None and due <= time.monotonic()
 
     def waiting(self) -> int:
         """How many files are known to wait."""

@@ -6,6 +6,7 @@ a reader in another process (`openmsi status`) sees them as they are written.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import time
@@ -13,7 +14,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
-from blake3 import blake3
 
 from openmsi.errors import OpenMSIError
 from openmsi.kafka.seam import TopicInfo
@@ -148,7 +148,8 @@ class Ledger:
         that a receiver recognises what the ledger had no time to note."""
         text = (self._id, native, identity.size, identity.mtime_ns, identity.inode)
         seed = "\0".join(map(str, (*text, chunk_size, attempt)))
-        return VersionId(blake3(seed.encode(errors="surrogateescape")).hexdigest(length=16))
+        digest = hashlib.blake2b(seed.encode(errors="surrogateescape"), digest_size=16)
+        return VersionId(digest.hexdigest())
 
     def rebuild(self, versions: Iterable[Manifest], prefix: str) -> None:
         """Take over what the topic holds, after the former ledger was lost. The files' identities

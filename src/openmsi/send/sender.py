@@ -156,7 +156,7 @@ class Sender:
             return BUSY_SECONDS / 2
         if self.reading and (wait := self._pace.wait(time.monotonic())):
             return min(wait, BUSY_SECONDS / 2)
-        if self.reading or self.finder.scanning:
+        if self.reading or self.finder.scanning or self.finder.has_settled:
             return 0.0
         return 0.01 if self._active else 0.0
 
