@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import signal
 import sys
 import tempfile
@@ -17,7 +18,9 @@ from benchmarks.lab import Options, laboratory
 from benchmarks.parts import PARTS
 from benchmarks.plot import plot
 from benchmarks.report import report, show, write
+from openmsi.errors import OpenMSIError
 
+_REST_SECONDS = 61
 _NAMED = ("repeats", "large_mb", "files", "peer")
 
 
@@ -26,21 +29,46 @@ def main() -> None:
     changes = {name: getattr(given, name) for name in _NAMED if getattr(given, name) is not None}
     options = dataclasses.replace(Options.quick() if given.quick else Options(), **changes)
     out = given.out or (None if given.quick else RESULTS)
-    work = Path(given.work or tempfile.gettempdir()).resolve()
     signal.signal(signal.SIGTERM, _stop)
-    for name in given.parts or PARTS:
-        print(f"{name}:", file=sys.stderr)
-        began = time.monotonic()
-        with laboratory(options, work) as lab:
-            result = PARTS[name](lab)
-        show(result)
-        if out:
-            found = report(name, result, options, work, (time.monotonic() - began) / 60)
-            write(found, out)
+    with tempfile.TemporaryDirectory(prefix="openmsi-benchmark-", dir=given.work) as work:
+        failed = 0
+        for name in given.parts or PARTS:
             try:
-                plot(found, out / f"{name}.png")
-            except ImportError:
-                print("  no plot without matplotlib: openmsi[benchmarks]", file=sys.stderr)
+                _run(name, options, Path(work).resolve(), out)
+            except (RuntimeError, OSError, OpenMSIError) as error:
+                print(f"{name} failed: {error}", file=sys.stderr)
+                failed += 1
+    if not given.quick:
+        _rest()
+    sys.exit(1 if failed else 0)
+
+
+def _run(name: str, options: Options, work: Path, out: Path | None) -> None:
+    print(f"{name}:", file=sys.stderr)
+    began = time.monotonic()
+    with laboratory(options, work) as lab:
+        result = PARTS[name](lab)
+    minutes = (time.monotonic() - began) / 60
+    show(result)
+    if out is None:
+        return
+    found = report(name, result, options, work, minutes)
+    write(found, out)
+    try:
+        plot(found, out / f"{name}.png")
+    except ImportError:
+        print("  no plot without matplotlib: pip install 'openmsi[benchmarks]'", file=sys.stderr)
+
+
+def _rest() -> None:
+    """So that what is started next is not slowed down by what was deleted just now.
+
+    ext4 without a journal takes no inode that was freed in the last minute, or longer ago if that
+    is not on the disk yet, and searches long for another one (recently_deleted, fs/ext4/ialloc.c).
+    """
+    print(f"resting for {_REST_SECONDS} s: many files were deleted", file=sys.stderr)
+    os.sync()
+    time.sleep(_REST_SECONDS)
 
 
 def _stop(number: int, _: FrameType | None) -> None:
@@ -71,4 +99,8 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

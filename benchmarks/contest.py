@@ -33,8 +33,8 @@ class Contestant:
     when it has ended, outside the measured time. `amount` is what a run of it moves, if that is
     not what the others move.
 
-    Nothing may delete many files before the last repeat: ext4 avoids their inodes for a while, and
-    making files takes ten times as long meanwhile.
+    Nothing may delete many files before the last repeat: ext4 without a journal avoids their inodes
+    for a minute, and making files takes up to ten times as long meanwhile.
     """
 
     name: str
@@ -150,8 +150,10 @@ class _Peak:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._over.wait(_LOOK_SECONDS):
+        over = False
+        while not over:
             self.rss = max(self.rss, peak_rss(self._pid))
+            over = self._over.wait(_LOOK_SECONDS)
 
 
 def peak_rss(pid: int) -> int:
@@ -164,11 +166,14 @@ def peak_rss(pid: int) -> int:
 
 
 def _until(finished: Callable[[], bool], running: subprocess.Popen[bytes]) -> float:
-    while not finished():
+    while True:
+        began = time.monotonic()
+        if finished():
+            return began
         if _has_ended(running):
             raise RuntimeError(f"it ended by itself: {running.args!r}")
-        time.sleep(0.005)
-    return time.monotonic()
+        # To look through many files takes a while, and is not to slow down who makes them.
+        time.sleep(max(0.005, 5 * (time.monotonic() - began)))
 
 
 def _quit(running: subprocess.Popen[bytes]) -> tuple[int, resource.struct_rusage]:

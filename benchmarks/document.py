@@ -20,6 +20,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "performance.md"
 RESULTS = DOCS / "performance"
 EXPECT = "expect"
+_MACHINE = {"cores": "cores", "processor": "", "memory": "of memory", "file system": ""}
 
 _BLOCK = re.compile(r"(<!-- ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -61,9 +62,10 @@ def _part(name: str, report: Report | None) -> str:
     tables = [_table(each, len(report.result.tables) > 1) for each in report.result.tables]
     image = f"![{report.result.tables[0].title}]({RESULTS.name}/{name}.png)"
     notes = " ".join(report.result.notes)
-    repeats = report.options["repeats"]
     versions = ", ".join(f"{key} {value}" for key, value in report.versions.items())
-    measured = f"<sub>{report.date}, {repeats} repeats, {report.minutes} minutes; {versions}</sub>"
+    machine = ", ".join(f"{report.machine[key]} {what}".strip() for key, what in _MACHINE.items())
+    repeats = f"{report.options['repeats']} repeats, {number(report.minutes)} minutes"
+    measured = f"<sub>{report.date}, {repeats}; {machine}; {versions}</sub>"
     return "\n\n".join([*tables, image, *([notes] if notes else []), measured])
 
 
@@ -75,7 +77,7 @@ def _table(table: Table, titled: bool) -> str:
 def _markdown(columns: list[str], rows: list[list[str | float]]) -> str:
     numbers = all(not isinstance(cell, str) for row in rows for cell in row[1:])
     lines = [columns, ["---"] + ["---:" if numbers else "---"] * (len(columns) - 1)]
-    lines += [[number(cell) for cell in row] for row in rows]
+    lines += [[number(cell).replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

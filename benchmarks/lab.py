@@ -104,7 +104,13 @@ class Lab:
 
     @cached_property
     def _consumer(self) -> Consumer:
-        return Consumer({"bootstrap.servers": self.bootstrap, "group.id": "benchmark"})
+        config = {"bootstrap.servers": self.bootstrap, "group.id": "benchmark"}
+        return Consumer(config)
+
+    def close(self) -> None:
+        """Before the broker stops: a client that is left alone complains for ever."""
+        if "_consumer" in vars(self):
+            self._consumer.close()
 
     @property
     def _logs(self) -> Path:
@@ -188,17 +194,22 @@ class Topics:
 
 
 @contextmanager
-def laboratory(options: Options, work: Path | None) -> Iterator[Lab]:
-    """Args:
-    work: where the broker and all files live; None for the system's temporary directory.
-    """
-    with tempfile.TemporaryDirectory(prefix="openmsi-benchmark-", dir=work) as directory:
-        root = Path(directory)
-        broker = LocalBroker(root / "broker", port=0, extra_config=_DELETE_SOON)
+def laboratory(options: Options, work: Path) -> Iterator[Lab]:
+    """A broker of its own in a new directory below `work`. What it made of large files is gone
+    afterwards; trees of small ones stay there, since whoever deletes many files slows down who
+    makes the next ones."""
+    root = Path(tempfile.mkdtemp(dir=work))
+    broker = LocalBroker(root / "broker", port=0, extra_config=_DELETE_SOON)
+    try:
+        lab = Lab(root, broker.start(), options)
         try:
-            lab = Lab(root, broker.start(), options)
             lab.warm_up()
             yield lab
         finally:
-            broker.stop()
-            broker.wipe()
+            lab.close()
+    finally:
+        broker.stop()
+        broker.wipe()
+        for each in root.iterdir():
+            if each.is_file():
+                each.unlink()

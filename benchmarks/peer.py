@@ -43,6 +43,7 @@ _BEST = {
     "producer": f"batch.size = {BEST_LIMIT}\nlinger.ms = 5\nmessage.max.bytes = {BEST_LIMIT}",
     "consumer": f"fetch.min.bytes = 1\nfetch.message.max.bytes = {BEST_LIMIT}",
 }
+_AT_ONCE = ("--watchdog_lag_time", "0")  # by default it waits 3 s for a file to rest
 _STREAM_SECONDS = 600
 _READY_SECONDS = 5
 
@@ -91,29 +92,26 @@ class Peer:
         """The seconds between its first file's record and its last one's. The topic has one
         partition. Its notes lie in the tree, so it must be one of its own."""
         count, seen = _files(tree), _Span()
-        command = self._command("DataFileUploadDirectory", tree, topic=topic, best=True)
+        command = self._command("DataFileUploadDirectory", tree, *_AT_ONCE, topic=topic, best=True)
         run = measured(
             [*command, "--upload_existing"], lambda: seen.over(self._lab.records(topic), count)
         )
         return Run(seen.seconds_for(count), run.cpu, run.rss)
 
     def receive_tree(self, topic: str, target: Path, count: int) -> Run:
-        """The seconds between its first file and its last one."""
-        seen = _Span()
+        """Until it has made so many files."""
         command = self._command("DataFileDownloadDirectory", target, topic=topic, best=True)
-        run = measured(command, lambda: seen.over(_files(target), count))
-        return Run(seen.seconds_for(count), run.cpu, run.rss)
+        return measured(command, lambda: _files(target) >= count)
 
     def stream(self, topic: str, tree: Path, source: Path, target: Path) -> float:
         """Seconds from the first file in the watched directory to the last one rebuilt."""
         count = _files(tree)
-        source.mkdir()
         with ExitStack() as running:
-            for name, where in (
+            for name, *where in (
                 ("DataFileDownloadDirectory", target),
-                ("DataFileUploadDirectory", source),
+                ("DataFileUploadDirectory", source, *_AT_ONCE),
             ):
-                command = self._command(name, where, topic=topic, best=True)
+                command = self._command(name, *where, topic=topic, best=True)
                 running.enter_context(_Program(command))
             time.sleep(_READY_SECONDS)  # they tell nobody when they are ready
             began = time.monotonic()

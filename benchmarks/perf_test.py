@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from openmsi.broker.java import find_java
 
 # The newest on Maven Central; it need not be that of the broker, since it is a program of its own.
 TOOLS_VERSION = "4.3.1"
+_PAYLOADS = 8
 _MAIN = "org.apache.kafka.tools.ProducerPerformance"
 # A record is a batch of its own, as with openmsi. The rest is what suits records of this size.
 _SETTINGS = {
@@ -43,7 +45,10 @@ class ProducerPerformance:
             print(f"  without kafka-producer-perf-test: {error}", file=sys.stderr)
             return None
 
-    def command(self, bootstrap: str, topic: str, records: int, size: int) -> Command:
+    def command(self, bootstrap: str, topic: str, records: int, payloads: Path) -> Command:
+        """Args:
+        payloads: a line each. The tool can make them itself, but is then busy with nothing else.
+        """
         settings = {"bootstrap.servers": bootstrap, **_SETTINGS}
         return [
             self._java,
@@ -52,10 +57,18 @@ class ProducerPerformance:
             os.pathsep.join(map(str, self._jars)),
             _MAIN,
             *("--topic", topic, "--throughput", "-1"),
-            *("--num-records", str(records), "--record-size", str(size)),
+            *("--num-records", str(records), "--payload-file", payloads),
             "--command-property",
             *(f"{key}={value}" for key, value in settings.items()),
         ]
+
+
+def payload_file(path: Path, size: int) -> Path:
+    """A few payloads of `size` letters each."""
+    chance = random.Random(5)
+    letters = [bytes(65 + each % 26 for each in chance.randbytes(size)) for _ in range(_PAYLOADS)]
+    path.write_bytes(b"\n".join(letters))
+    return path
 
 
 def _jars() -> list[Path]:

@@ -97,14 +97,19 @@ def _bars(axes: Any, panel: Bars) -> None:
 
 
 def _lines(axes: Any, panel: Lines) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     for (name, points), colour in zip(panel.lines.items(), _LINES, strict=False):
         x, y = zip(*points, strict=True)
         axes.plot(x, y, marker="o", markersize=4, color=colour, label=name)
-    if panel.log:
+    most = max(y for points in panel.lines.values() for _, y in points)
+    least = min(y for points in panel.lines.values() for _, y in points)
+    if panel.log and most > 10 * least:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(lambda value, _: number(value))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     else:
-        most = max(y for points in panel.lines.values() for _, y in points)
         axes.set_ylim(0, 1.2 * most or 1)
     if panel.names:
         axes.set_xticks(range(len(panel.names)), panel.names)

@@ -51,14 +51,15 @@ class Bars(msgspec.Struct, tag="bars"):
 
 
 class Lines(msgspec.Struct, tag="lines"):
-    """A panel of numbers over a size. Where `names` are given, x counts them from 0."""
+    """A panel of numbers over a size, which is drawn logarithmically unless it is a `time`. Where
+    `names` are given, x counts them from 0. `log`: y is logarithmic if it goes far enough."""
 
     title: str
     across: str
     unit: str
     lines: dict[str, list[tuple[float, float]]]
     names: list[str] = []
-    log: bool = False  # the y axis; x is logarithmic unless it has names or is a time
+    log: bool = False
     time: bool = False
 
 
@@ -94,11 +95,11 @@ class Report(msgspec.Struct):
 
 
 def number(value: str | float) -> str:
-    """Three digits that count, and no more."""
+    """Three digits that count; all of them where there are more before the point."""
     if isinstance(value, str):
         return value
-    if abs(value) >= 100:
+    if abs(value) >= 99.95:
         return f"{value:,.0f}"
-    if abs(value) >= 10:
+    if abs(value) >= 9.995:
         return f"{value:.1f}"
     return f"{value:.3g}"

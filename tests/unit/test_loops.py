@@ -54,6 +54,7 @@ from openmsi.receive import receiver as receiving
 from openmsi.receive.journal import Journal
 from openmsi.receive.receiver import ReceiveJob, Receiver
 from openmsi.receive.spool import Spool
+from openmsi.send import notes
 from openmsi.send import sender as sending
 from openmsi.send.filters import Filter
 from openmsi.send.job import SendJob
@@ -256,7 +257,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(receiving, "CHECKPOINT_SECONDS", 0.0)  # one in every turn
     monkeypatch.setattr(receiving, "MAX_BATCH", 4)
     monkeypatch.setattr(receiving, "MIN_BATCH", 4)
-    monkeypatch.setattr(sending, "LEDGER_SECONDS", 0.0)
+    monkeypatch.setattr(notes, "LEDGER_SECONDS", 0.0)
     monkeypatch.setattr(sending, "STOP_SECONDS", 0.0)
     return Lab(tmp_path)
 
@@ -487,7 +488,7 @@ def test_a_sender_may_be_killed_after_any_record(
         return  # then it is done
     # Given a sender that is killed, whether its ledger was just written or not,
     lab.write("large.dat", large(8))
-    monkeypatch.setattr(sending, "LEDGER_SECONDS", 0.0 if flushed else 99.0)
+    monkeypatch.setattr(notes, "LEDGER_SECONDS", 0.0 if flushed else 99.0)
     lab.send_until(records, heard)
     # when it is started again, then the file arrives once.
     lab.send()

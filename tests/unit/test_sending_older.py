@@ -20,7 +20,7 @@ from openmsi.kafka.seam import Delivery, Producer
 from openmsi.kafka.seam import Notice as OnNotice
 from openmsi.protocol import SEVERAL, LegacyChunk, Record, decode
 from openmsi.protocol.legacy import decode_legacy
-from openmsi.send import finder, reading, scan
+from openmsi.send import finder, notes, reading, scan
 from openmsi.send import sender as sending
 from openmsi.send.files import Identity, identity_of
 from openmsi.send.filters import Filter
@@ -160,7 +160,7 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
-    monkeypatch.setattr(sending, "LEDGER_SECONDS", 0.0)
+    monkeypatch.setattr(notes, "LEDGER_SECONDS", 0.0)
     monkeypatch.setattr(sending, "STOP_SECONDS", 0.0)
     return Lab(tmp_path)
 
@@ -243,13 +243,13 @@ def test_the_ledgers_work_does_not_grow_with_the_number_of_records(
     lab: Lab, monkeypatch: pytest.MonkeyPatch, form: Format
 ) -> None:
     # Given a sender that writes its ledger a few times a second, not once per acknowledgement,
-    monkeypatch.setattr(sending, "LEDGER_SECONDS", 0.2)
-    notes = 0
+    monkeypatch.setattr(notes, "LEDGER_SECONDS", 0.2)
+    noted = 0
     real = Ledger.note
 
     def counted(self: Ledger, entry: Entry) -> None:
-        nonlocal notes
-        notes += 1
+        nonlocal noted
+        noted += 1
         real(self, entry)
 
     monkeypatch.setattr(Ledger, "note", counted)
@@ -258,7 +258,7 @@ def test_the_ledgers_work_does_not_grow_with_the_number_of_records(
     assert lab.send(form).sent == 1
     # then a file of 20,000 records makes hardly more work there than one of a few.
     assert len(lab.records()) == 20_001
-    assert notes <= 3 + (time.monotonic() - began) / 0.2
+    assert noted <= 3 + (time.monotonic() - began) / 0.2
 
 
 # -- once, whatever happens ----------------------------------------------------------------
@@ -417,7 +417,7 @@ def test_the_last_content_is_complete_in_the_end_and_none_that_never_was(
     script: list[tuple[str, int, int, Format]],
 ) -> None:
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sending, "LEDGER_SECONDS", 0.0)
+        patch.setattr(notes, "LEDGER_SECONDS", 0.0)
         patch.setattr(sending, "STOP_SECONDS", 0.0)
         lab = Lab(Path(directory))
         had = [large(3, 99)]

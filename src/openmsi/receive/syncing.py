@@ -17,8 +17,8 @@ _TELLS_ERRORS = (5, 8)  # the first Linux whose syncfs does
 class FileSystem:
     """The one that `directory` lies in; see `of`.
 
-    The journal of a file system is written once more for each fsync: many small files are made
-    durable twice as fast by one syncfs.
+    A file system writes its own tables, or its journal, once more for each fsync. Many small files
+    are durable in half the time with one syncfs; docs/performance.md has what was measured.
     """
 
     def __init__(self, library: ctypes.CDLL, handle: int) -> None:

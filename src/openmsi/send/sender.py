@@ -6,7 +6,6 @@ in through queues that it empties in each turn.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections import deque
@@ -15,7 +14,6 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from openmsi.errors import (
-    DiskFull,
     NotAuthorized,
     OpenMSIError,
     RecordRejected,
@@ -33,7 +31,6 @@ from openmsi.events import (
     Report,
     SendSummary,
     Started,
-    Waits,
 )
 from openmsi.protocol import Abort, VersionId
 from openmsi.send.after import AfterSending
@@ -49,22 +46,21 @@ from openmsi.send.ledger import (
     Entry,
     Ledger,
     failed,
-    in_flight,
     sent,
 )
 from openmsi.send.names import shown, topic_path
+from openmsi.send.notes import Notes
 from openmsi.send.outbox import OpenProducer, Outbox
 from openmsi.send.pace import Pace
 from openmsi.send.plan import open_growing, open_reading, resumes
 from openmsi.send.reading import Reading
-from openmsi.send.transfer import ABORT_INDEX, Progress, State
+from openmsi.send.transfer import ABORT_INDEX, State
 
 log = logging.getLogger(__name__)
 
 MAX_READING = 32  # files open at a time
 MAX_LARGE_READING = 4  # of these, so that large files leave room for small ones
 LARGE_BYTES = 8 * 2**20
-LEDGER_SECONDS = 0.2
 GROWING_SECONDS = 0.5
 MAX_TRIES_ONCE = 5
 BUSY_SECONDS = 0.1
@@ -102,9 +98,7 @@ class Sender:
         self._growing: dict[str, Reading] = {}
         self._growing_due = 0.0
         self._tries: dict[str, int] = {}  # of files that changed while they were read
-        self._ledger_due = 0.0
-        self._disk = Waits(report)
-        self._disk_full = False
+        self._notes = Notes(ledger, job.chunk_size, report)
 
     def in_flight(self) -> list[Reading]:
         """The files on their way; for any thread."""
@@ -136,14 +130,14 @@ class Sender:
 
     def _turn(self) -> None:
         self.finder.listen(idle=not (self._active or self._outbox.full or self._large))
-        if not self._disk_full and self._outbox.ready():
+        if not self._notes.disk_full and self._outbox.ready():
             self.finder.advance()
             self._start_settled()
             self._follow_growing()
             self._read_some()
         self._take_deliveries(self._patience())
         self._tell_outcomes()
-        self._keep_ledger()
+        self._notes.keep(self._active.values())
 
     def _finished(self) -> bool:
         if self._after is not None and self._after.busy:
@@ -152,7 +146,7 @@ class Sender:
 
     def _patience(self) -> float:
         """Seconds to wait for acknowledgements in this turn."""
-        if self._outbox.full or self._disk_full:
+        if self._outbox.full or self._notes.disk_full:
             return BUSY_SECONDS / 2
         if self.reading and (wait := self._pace.wait(time.monotonic())):
             return min(wait, BUSY_SECONDS / 2)
@@ -177,7 +171,7 @@ class Sender:
             self._tell_outcomes()
         for each in self._active.values():
             each.close()
-            self._note_progress(each)
+            self._notes.progress(each)
         self._outbox.close()
         self._ledger.flush()
 
@@ -229,23 +223,16 @@ class Sender:
         self.reading.append(reading)
         self.finder.started(native)
         if growing or identity.size > self._job.chunk_size:
-            self._note_progress(reading)
+            self._notes.progress(reading)
 
     def _abort_left_behind(self, known: Entry, reason: str) -> None:
         if known.state != IN_FLIGHT:
             return
-        self._note_given_up(replace(known, state=FAILED, reason=reason))
+        self._notes.given_up(replace(known, state=FAILED, reason=reason))
         # The older format knows no aborts: a program that reads it would stop at one.
         if self._job.format == NATIVE and not known.digest:
             path = topic_path(known.native, self._job.prefix)
             self._outbox.send(Abort(path, VersionId(known.version), reason), None)
-
-    def _note_given_up(self, entry: Entry) -> None:
-        # Before the abort is sent: after a crash, nothing may go on with a version that the
-        # topic calls off.
-        self._ledger.note(entry)
-        with contextlib.suppress(DiskFull):  # noticed and waited for in `_keep_ledger`
-            self._ledger.flush()
 
     # -- files that are sent while they are written ----------------------------------------
 
@@ -324,7 +311,7 @@ class Sender:
     def _send_abort(self, abort: Abort, each: Reading) -> None:
         if each in self.reading:
             self.reading.remove(each)
-        self._note_given_up(failed(each.native, each.identity, each.attempt, abort.reason))
+        self._notes.given_up(failed(each.native, each.identity, each.attempt, abort.reason))
         self._outbox.send(abort, (each, ABORT_INDEX))
 
     def _found_unchanged(self, each: Reading, entry: Entry) -> None:
@@ -377,7 +364,7 @@ class Sender:
         self._outbox.give_up()
         self.reading.clear()
         for each in list(self._active.values()):
-            self._note_progress(each)
+            self._notes.progress(each)
             self._leave(each)
             self.finder.again(each.native, BUSY_SECONDS)
 
@@ -446,27 +433,3 @@ class Sender:
                 self._report(FileKept(path, problem))
             else:
                 self._report(FileMoved(path, to) if to else FileDeleted(path))
-
-    # -- the ledger ------------------------------------------------------------------------
-
-    def _note_progress(self, each: Reading) -> None:
-        under_way = each.transfer.state in (State.GROWING, State.READING, State.DRAINING)
-        if under_way and not each.comparing:
-            progress = each.transfer.progress() or Progress(each.transfer.version, 0)
-            self._ledger.note(in_flight(each.native, each.identity, each.attempt, progress))
-
-    def _keep_ledger(self) -> None:
-        now = time.monotonic()
-        if now < self._ledger_due:
-            return
-        for each in self._active.values():
-            if each.identity.size > self._job.chunk_size:
-                self._note_progress(each)
-        self._ledger_due = now + LEDGER_SECONDS
-        full = None
-        try:
-            self._ledger.flush()
-        except DiskFull as error:
-            full = error
-        self._disk_full = full is not None
-        self._disk.because(full)
