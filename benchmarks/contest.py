@@ -44,14 +44,30 @@ class Contestant:
     runs: list[Run] = field(default_factory=list)
 
 
-def contest(contestants: Sequence[Contestant], repeats: int) -> dict[str, list[Run]]:
-    """Let each run once, then each again, so that what disturbs the machine meets all of them."""
+def contest(
+    contestants: Sequence[Contestant], repeats: int, source: Path | None = None
+) -> dict[str, list[Run]]:
+    """Let each run once, then each again, so that what disturbs the machine meets all of them.
+
+    The files of `source` are read before each run: a machine may take what nobody uses out of its
+    page cache, where they would be after an acquisition.
+    """
     for number in range(repeats):
         for each in contestants:
+            if source is not None:
+                _read(source)
             each.runs.append(each.run(number))
             print(f"  {each.name}: {each.runs[-1].seconds:.2f} s", file=sys.stderr)
             each.after(number)
     return {each.name: each.runs for each in contestants}
+
+
+def _read(source: Path) -> None:
+    for each in source.rglob("*") if source.is_dir() else [source]:
+        if each.is_file():
+            with open(each, "rb") as file:
+                while file.read(MB):
+                    pass
 
 
 def rates(contestant: Contestant, amount: float) -> Bar:

@@ -52,7 +52,7 @@ def large_send(lab: Lab) -> Result:
     if peer := Peer.of(lab):
         notes.append(_PEER.format(mb=lab.options.peer_mb))
         contestants += [_peer_sender(lab, peer, topics, best) for best in (False, True)]
-    return _result(lab, f"One file of {size} MB, sent", contestants, notes)
+    return _result(lab, f"One file of {size} MB, sent", contestants, notes, file)
 
 
 def _peer_sender(lab: Lab, peer: Peer, topics: Topics, best: bool) -> Contestant:
@@ -114,8 +114,14 @@ def _peer_name(best: bool) -> str:
     return "peer, best settings" if best else "peer, defaults"
 
 
-def _result(lab: Lab, title: str, contestants: list[Contestant], notes: list[str]) -> Result:
-    runs = contest(contestants, lab.options.repeats)
+def _result(
+    lab: Lab,
+    title: str,
+    contestants: list[Contestant],
+    notes: list[str],
+    source: Path | None = None,
+) -> Result:
+    runs = contest(contestants, lab.options.repeats, source)
     table = compared(title, contestants, lab.options.large_mb, "MB")
     ours, bare = table.rows[:2]
     fact = f"{number(ours[1])} MB/s, {number(bare[4])} times a bare Kafka client"

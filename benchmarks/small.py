@@ -112,7 +112,7 @@ def _peer_receiver(lab: Lab, peer: Peer) -> Contestant:
 
 def _result(lab: Lab, title: str, contestants: list[Contestant], notes: list[str]) -> Result:
     count = lab.options.files
-    runs = contest(contestants, lab.options.repeats)
+    runs = contest(contestants, lab.options.repeats, lab.small_files(count))
     table = compared(title, contestants, count, "files")
     fact = f"{number(table.rows[0][1])} files a second"
     for name, *row in table.rows[2:]:
