@@ -249,3 +249,16 @@ def test_manage_service_of_2021_does_what_its_users_were_shown(
     there.check_arrives("1a0ceb89.dat", b"a pattern")
     windows.run(*manage, "stop_and_remove")
     assert windows.run(*manage, "status", check=False).returncode == 3
+
+
+def test_low_priority_is_the_class_that_windows_has_for_it(windows: Windows) -> None:
+    look = """
+import ctypes
+from openmsi.priority import lower_priority
+kernel32 = ctypes.WinDLL("kernel32")
+kernel32.GetCurrentProcess.restype = ctypes.c_void_p
+kernel32.GetPriorityClass.argtypes = (ctypes.c_void_p,)
+lower_priority()
+print(kernel32.GetPriorityClass(kernel32.GetCurrentProcess()))
+"""
+    assert windows.run("-c", look).stdout.split() == ["64"]  # IDLE_PRIORITY_CLASS
