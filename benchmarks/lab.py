@@ -42,7 +42,7 @@ class Options:
     cost_files: tuple[int, ...] = (1000, 10_000, 100_000)
     cost_chunks: tuple[int, ...] = (100, 1000, 20_000)
     idle_files: int = 100_000
-    idle_seconds: int = 450  # the tree is looked through once within that
+    idle_seconds: int = 450  # on a quiet machine the tree is looked through once within that
     latency_seconds: int = 20
     group_files: int = 20
 

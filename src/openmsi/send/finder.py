@@ -60,7 +60,7 @@ class Finder:
         self._has_events = False
         self._scans: deque[Iterator[Step]] = deque()
         self._full_scan: Iterator[Step] | None = None
-        self._scan_began = 0.0
+        self._scan_seconds = 0.0  # without what was sent meanwhile
         self._next_scan = 0.0
         self._scanned_once = False
         self._told: set[str] = set()
@@ -131,18 +131,13 @@ class Finder:
         if not self._scans:
             if (self._job.once and self._scanned_once) or now < self._next_scan:
                 return
-            self._scan_began = now
+            self._scan_seconds = 0.0
             self._full_scan = self._all_files()
             self._scans.append(self._full_scan)
-        for _ in range(SCAN_STEPS):
-            if len(self._settler) >= MAX_CANDIDATES:
-                return
-            try:
-                step = next(self._scans[0])
-            except StopIteration:
-                self._scan_ended()
-                return
-            self._take_step(step, now)
+        ended = self._scan_some(now)
+        self._scan_seconds += time.monotonic() - now
+        if ended:
+            self._scan_ended()
 
     def next_settled(self) -> Settled | None:
         """The next file whose time has come."""
@@ -255,6 +250,18 @@ class Finder:
             else:
                 yield Found(name, identity)
 
+    def _scan_some(self, now: float) -> bool:
+        """Returns whether the walk is at its end."""
+        for _ in range(SCAN_STEPS):
+            if len(self._settler) >= MAX_CANDIDATES:
+                return False
+            try:
+                step = next(self._scans[0])
+            except StopIteration:
+                return True
+            self._take_step(step, now)
+        return False
+
     def _scan_ended(self) -> None:
         if self._scans.popleft() is not self._full_scan:
             return
@@ -264,7 +271,7 @@ class Finder:
         least, factor = (
             (RESCAN_SECONDS, RESCAN_FACTOR) if self._has_events else (POLL_SECONDS, POLL_FACTOR)
         )
-        self._next_scan = now + max(least, factor * (now - self._scan_began))
+        self._next_scan = now + max(least, factor * self._scan_seconds)
 
     def _take_step(self, step: Step, now: float) -> None:
         if isinstance(step, Found):
