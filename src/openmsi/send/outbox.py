@@ -10,6 +10,7 @@ from collections.abc import Callable
 from openmsi.errors import KafkaFailure, OpenMSIError, TopicRemade
 from openmsi.events import Report, Waits
 from openmsi.kafka.seam import Delivery, Notice, Producer
+from openmsi.protocol import Record
 from openmsi.send.formats import Encode, Item
 
 OpenProducer = Callable[[Notice], Producer]
@@ -36,7 +37,7 @@ class Outbox:
         self._waits = Waits(report)
         self._producer: Producer | None = open_producer(self._waits.because)
         self._open_due = 0.0
-        self._backlog: deque[tuple[Item, object]] = deque()
+        self._backlog: deque[tuple[Record, object]] = deque()
         self._unanswered = 0
         self._heard = time.monotonic()
         self._silent = False
@@ -48,14 +49,13 @@ class Outbox:
 
     def send(self, item: Item, token: object) -> None:
         """Send the record of `item`; while `full`, it waits for its turn."""
-        self._backlog.append((item, token))
+        self._backlog.append((self._encode(item), token))
         self.push()
 
     def push(self) -> None:
         """Give the producer as much as it takes."""
         while self._producer is not None and self._backlog:
-            item, token = self._backlog[0]
-            if not self._producer.produce(self._encode(item), token):
+            if not self._producer.produce(*self._backlog[0]):
                 return
             self._backlog.popleft()
             if self._unanswered == 0:
