@@ -11,7 +11,7 @@ from benchmarks.contest import MB, Contestant, compared, contest, measured, pane
 from benchmarks.lab import CHUNK, Lab, Topics
 from benchmarks.peer import Peer
 from benchmarks.perf_test import TOOLS_VERSION, ProducerPerformance, payload_file
-from benchmarks.results import Bar, Bars, Fact, Result, Table, number
+from benchmarks.results import Fact, Result, number, timed
 from benchmarks.watching import Watching
 
 _START = "The start of each process counts, as does its end. A topic has one partition."
@@ -150,18 +150,8 @@ def group(lab: Lab) -> Result:
     for repeat in range(lab.options.repeats):
         for name, taken in seconds.items():
             taken.append(_by_group(lab, topic, int(name[0]), f"{name[0]}-{repeat}"))
-    bars = [
-        Bar.of(name, [size * count / each for each in taken]) for name, taken in seconds.items()
-    ]
-    return Result(
-        tables=[Table(title, ["MB/s", "min", "max"], [each.cells() for each in bars])],
-        panels=[Bars(title, "MB/s", bars)],
-        notes=[
-            "All receivers of a group start at once, and share 12 partitions. The seconds end "
-            "with the last file."
-        ],
-        samples=seconds,
-    )
+    note = "All receivers of a group start at once, and share 12 partitions. The seconds end "
+    return timed(title, (size * count, "MB"), seconds, note + "with the last file.")
 
 
 def _by_group(lab: Lab, topic: str, members: int, name: str) -> float:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import platformdirs
 
 from benchmarks.contest import Command
+from openmsi.broker.fetch import resolved
 from openmsi.broker.java import find_java
 
 # The newest on Maven Central; it need not be that of the broker, since it is a program of its own.
@@ -77,20 +76,7 @@ def _jars() -> list[Path]:
     paths = home / f"kafka-tools-{TOOLS_VERSION}"
     if not paths.exists():
         home.mkdir(parents=True, exist_ok=True)
-        found = _fetched(home / "repository")
+        print(f"  fetching kafka-tools {TOOLS_VERSION}", file=sys.stderr)
+        found = resolved(f"org.apache.kafka:kafka-tools:{TOOLS_VERSION}", home / "repository")
         paths.write_text("".join(f"{each}\n" for each in found), encoding="utf-8")
     return [Path(line) for line in paths.read_text(encoding="utf-8").splitlines()]
-
-
-def _fetched(repository: Path) -> list[Path]:
-    from jgo.maven import MavenContext
-    from jgo.parse import Endpoint
-
-    print(f"  fetching kafka-tools {TOOLS_VERSION}", file=sys.stderr)
-    context = MavenContext(repo_cache=repository, timeout=30)
-    [tools] = Endpoint.parse(f"org.apache.kafka:kafka-tools:{TOOLS_VERSION}").coordinates
-    wanted = context.create_dependency(dataclasses.replace(tools, scope="compile"))
-    named, needed = context.resolver.resolve([wanted])
-    artifacts = [d.artifact for d in (*named, *needed) if d.scope in ("compile", "runtime")]
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        return [Path(path) for path in pool.map(lambda each: each.resolve(), artifacts)]

@@ -84,7 +84,7 @@ def show(result: Result) -> None:
     """On the terminal."""
     console = Console(width=120)
     for table in result.tables:
-        shown = Shown(title=table.title, caption=table.note or None, title_justify="left")
+        shown = Shown(title=table.title, title_justify="left")
         shown.add_column("")
         for column in table.columns:
             shown.add_column(column, justify="right")

@@ -23,7 +23,6 @@ class Table(msgspec.Struct):
     title: str
     columns: list[str]
     rows: list[list[str | float]] = []
-    note: str = ""
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -68,7 +67,6 @@ class Fact(msgspec.Struct, frozen=True):
 
     what: str
     measured: str
-    beside: str = ""
 
 
 class Result(msgspec.Struct):
@@ -80,6 +78,20 @@ class Result(msgspec.Struct):
     notes: list[str] = []
     runs: dict[str, list[Run]] = {}
     samples: dict[str, list[float]] = {}
+
+
+def timed(
+    title: str, amount: tuple[float, str], seconds: dict[str, list[float]], note: str
+) -> Result:
+    """What each was measured by: its seconds for an amount, in MB or files."""
+    total, unit = amount
+    bars = [Bar.of(name, [total / each for each in taken]) for name, taken in seconds.items()]
+    return Result(
+        tables=[Table(title, [f"{unit}/s", "min", "max"], [each.cells() for each in bars])],
+        panels=[Bars(title, f"{unit}/s", bars)],
+        notes=[note],
+        samples=seconds,
+    )
 
 
 class Report(msgspec.Struct):

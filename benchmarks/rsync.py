@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.contest import Command
+from openmsi.broker.probe import accepts, free_ports
 
 _CONFIG = """\
 use chroot = no
@@ -45,8 +45,7 @@ def rsync_daemon(root: Path) -> Iterator[Rsync | None]:
     if not shutil.which("rsync"):
         yield None
         return
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     # As root it would become nobody, who may not read what we made.
     identity = "uid = root\ngid = root\n" if os.geteuid() == 0 else ""
     config = root / "rsyncd.conf"
@@ -54,20 +53,12 @@ def rsync_daemon(root: Path) -> Iterator[Rsync | None]:
     line = ["rsync", "--daemon", "--no-detach", "--address=127.0.0.1", f"--port={port}"]
     daemon = subprocess.Popen([*line, f"--config={config}"], stdin=subprocess.DEVNULL)
     try:
-        _wait_for(port)
+        deadline = time.monotonic() + 10
+        while not accepts(port):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the rsync daemon takes no connections")
+            time.sleep(0.05)
         yield Rsync(root, port)
     finally:
         daemon.terminate()
         daemon.wait(30)
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.contest import Contestant, contest, measured, process, rated, rates
+from benchmarks.contest import Contestant, contest, measured, panel, process, rated, rates
 from benchmarks.lab import Lab, Topics
-from benchmarks.results import Bars, Lines, Result, Run, Table
+from benchmarks.results import Lines, Result, Run
 
 _CHUNKS = {"250 kB": 250_000, "500 kB": 500_000, "1 MB": 1_000_000, "2 MB": 2_000_000}
 _CHUNKS["5 MB"] = 5_000_000
@@ -123,11 +123,8 @@ def _fetching(lab: Lab, result: Result) -> None:
 
 
 def _both(result: Result, title: str, contestants: list[Contestant], of: tuple[float, str]) -> None:
-    amount, unit = of
-    table: Table = rated(title, contestants, amount, unit)
-    result.tables.append(table)
-    bars = [rates(each, amount) for each in contestants]
-    result.panels.append(Bars(title, f"{unit}/s", bars))
+    result.tables.append(rated(title, contestants, *of))
+    result.panels.append(panel(title, contestants, *of))
 
 
 def _note(result: Result, what: str, runs: dict[str, list[Run]]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.contest import Contestant, compared, contest, measured, panel, process
 from benchmarks.lab import Lab, Topics
 from benchmarks.peer import Peer, copied
-from benchmarks.results import Bar, Bars, Fact, Result, Run, Table, number
+from benchmarks.results import Fact, Result, Run, number, timed
 from benchmarks.rsync import Rsync, rsync_daemon
 from benchmarks.watching import Watching
 
@@ -22,6 +22,13 @@ _NOTES = [
 _PEER = (
     "The peer sends {count} files, since it takes minutes for more. Its seconds are those from the "
     "first file to the last, without its start."
+)
+
+
+_STREAM = (
+    "All programs run already when the first file is written, and directories are there. A file in "
+    "a directory that is new itself may come too early for the system to tell of it; it is then "
+    "sent after the quiet period of 2 s."
 )
 
 
@@ -146,17 +153,7 @@ def stream(lab: Lab) -> Result:
             topic = peer.topic(best=True, partitions=6) if peer else lab.topic()
             taken.append(each(topic, *where))
             lab.drop(topic)
-    bars = [Bar.of(name, [count / each for each in taken]) for name, taken in seconds.items()]
-    return Result(
-        tables=[Table(title, ["files/s", "min", "max"], [each.cells() for each in bars])],
-        panels=[Bars(title, "files/s", bars)],
-        notes=[
-            "All programs run already when the first file is written, and directories are there. "
-            "A file in a directory that is new itself may come too early for the system to tell of "
-            "it; it is then sent after the quiet period of 2 s."
-        ],
-        samples=seconds,
-    )
+    return timed(title, (count, "files"), seconds, _STREAM)
 
 
 def _ours(lab: Lab, topic: str, source: Path, target: Path) -> float:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import defaultdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -31,12 +30,7 @@ class Watching:
         self._reader.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.process.terminate()
         try:
             self.process.wait(60)

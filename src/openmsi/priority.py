@@ -6,9 +6,8 @@ import os
 import sys
 
 if sys.platform == "win32":
-    import ctypes
-
-    _IDLE_PRIORITY_CLASS = 0x40
+    import win32api
+    import win32process
 
 
 def lower_priority() -> None:
@@ -19,9 +18,7 @@ def lower_priority() -> None:
     a program's memory below 32 MB.
     """
     if sys.platform == "win32":
-        kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel32.GetCurrentProcess.restype = ctypes.c_void_p
-        kernel32.SetPriorityClass.argtypes = (ctypes.c_void_p, ctypes.c_ulong)
-        kernel32.SetPriorityClass(kernel32.GetCurrentProcess(), _IDLE_PRIORITY_CLASS)
+        idle = win32process.IDLE_PRIORITY_CLASS
+        win32process.SetPriorityClass(win32api.GetCurrentProcess(), idle)
     else:
         os.setpriority(os.PRIO_PROCESS, 0, 19)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from benchmarks.document import PAGE, RESULTS, reports, written
 from benchmarks.parts import PARTS
 from benchmarks.report import read, write

@@ -8,9 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from benchmarks.contest import Command, Contestant, compared, contest, measured
 from benchmarks.results import Run, number
 

@@ -101,27 +101,39 @@ def _fetch() -> list[Path]:
 
 def _download(repository: Path) -> list[Path]:
     try:
-        from jgo.maven import MavenContext
-        from jgo.parse import Endpoint
+        return resolved(_COORDINATES, repository)
     except ImportError as error:
         raise LocalBrokerError(
             "Apache Kafka", "the package jgo, which fetches it, is not installed", EXTRA_CURE
         ) from error
-    context = MavenContext(repo_cache=repository, timeout=30)
-    try:
-        wanted = [
-            context.create_dependency(dataclasses.replace(coordinate, scope="compile"))
-            for coordinate in Endpoint.parse(_COORDINATES).coordinates
-        ]
-        named, needed = context.resolver.resolve(wanted)
-        artifacts = [d.artifact for d in (*named, *needed) if d.scope in ("compile", "runtime")]
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            paths = [Path(path) for path in pool.map(lambda one: one.resolve(), artifacts)]
-            for path, broken in zip(paths, pool.map(_first_bad_entry, paths), strict=True):
-                if broken is not None:
-                    raise _failure(f"{path.name} arrived damaged")
     except (RuntimeError, ValueError) as error:
         raise _failure(error) from error
+
+
+def resolved(coordinates: str, repository: Path) -> list[Path]:
+    """The jars of these Maven coordinates and of all that they need, each read to its end;
+    fetched into `repository` when they are not there.
+
+    Raises:
+        ImportError: jgo is not installed.
+        RuntimeError, ValueError: they cannot be had, or one arrived damaged.
+        OSError: the directory cannot be written.
+    """
+    from jgo.maven import MavenContext
+    from jgo.parse import Endpoint
+
+    context = MavenContext(repo_cache=repository, timeout=30)
+    wanted = [
+        context.create_dependency(dataclasses.replace(coordinate, scope="compile"))
+        for coordinate in Endpoint.parse(coordinates).coordinates
+    ]
+    named, needed = context.resolver.resolve(wanted)
+    artifacts = [d.artifact for d in (*named, *needed) if d.scope in ("compile", "runtime")]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        paths = [Path(path) for path in pool.map(lambda one: one.resolve(), artifacts)]
+        for path, broken in zip(paths, pool.map(_first_bad_entry, paths), strict=True):
+            if broken is not None:
+                raise RuntimeError(f"{path.name} arrived damaged")
     return paths
 
 

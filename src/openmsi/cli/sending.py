@@ -31,8 +31,9 @@ from openmsi.kafka import (
 from openmsi.kafka import Notice as OnNotice
 from openmsi.protocol import LEGACY_ALGORITHM, Digest, Manifest, VersionId, algorithm_of, check_path
 from openmsi.send.after import AfterSending, deleter, mover
+from openmsi.send.filters import Filter
 from openmsi.send.formats import NATIVE, Format
-from openmsi.send.job import SendJob
+from openmsi.send.job import SendJob, fit_chunk_size
 from openmsi.send.ledger import Entry, Ledger, ledger_path
 from openmsi.send.outbox import OpenProducer
 from openmsi.send.sender import LARGE_BYTES, Sender
@@ -51,12 +52,19 @@ class SendOptions(msgspec.Struct, frozen=True):
     format: Format = NATIVE
     max_rate: float | None = None  # megabytes of files a second
 
-    def bytes_a_second(self) -> float | None:
-        return None if self.max_rate is None else 1e6 * self.max_rate
-
-
-def source_name() -> str:
-    return f"openmsi-{__version__}@{socket.gethostname()}"
+    def job(self, root: Path, topic: TopicInfo, keep: Filter) -> SendJob:
+        """To send the files of `root` that `keep` takes. Raises RecordTooLarge as
+        `fit_chunk_size`."""
+        return SendJob(
+            root,
+            topic,
+            fit_chunk_size(self.chunk_size, topic, self.format),
+            keep,
+            f"openmsi-{__version__}@{socket.gethostname()}",
+            prefix=self.prefix,
+            format=self.format,
+            max_rate=None if self.max_rate is None else 1e6 * self.max_rate,
+        )
 
 
 def check_prefix(prefix: str) -> str:
@@ -116,13 +124,13 @@ def send(
 def _opener(settings: KafkaSettings, topic: TopicInfo) -> OpenProducer:
     """Opens producers for the topic as it was described a moment ago. Later ones make sure that
     it is not another one of the same name."""
-    opened = 0
+    opened = False
 
     def opener(notice: OnNotice) -> Producer:
         nonlocal opened
         if opened and describe_topic(settings, topic.name).topic_id != topic.topic_id:
             raise TopicRemade(topic.name)
-        opened += 1
+        opened = True
         return open_producer(settings, topic, notice)
 
     return opener

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 from openmsi.cli.options import (
     After,
@@ -38,14 +39,12 @@ from openmsi.cli.sending import (
     check_after,
     check_prefix,
     send,
-    source_name,
 )
 from openmsi.cli.show import shown
 from openmsi.errors import LocalDiskError, SomeFailed
 from openmsi.events import SendSummary
 from openmsi.kafka import describe_topic
 from openmsi.send.filters import Filter
-from openmsi.send.job import SendJob, fit_chunk_size
 from openmsi.send.sender import Sender
 
 
@@ -102,22 +101,10 @@ def run(paths: list[Path], options: SendOptions, keep: Filter, host: Host[Sender
     """
     roots = by_root(paths)
     info = describe_topic(options.settings, options.topic)
-    chunk_size = fit_chunk_size(options.chunk_size, info, options.format)
     total = SendSummary(0, 0, 0, 0, 0, 0.0)
     stopped = False
     for root, only in roots.items():
-        job = SendJob(
-            root,
-            info,
-            chunk_size,
-            keep,
-            source_name(),
-            only=only,
-            prefix=options.prefix,
-            once=True,
-            format=options.format,
-            max_rate=options.bytes_a_second(),
-        )
+        job = replace(options.job(root, info, keep), only=only, once=True)
         total = _add(total, send(job, options, host.report, host.stop, host.started))
         stopped = host.stop()
         if stopped:

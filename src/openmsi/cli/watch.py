@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 import typer
+from msgspec.structs import replace
 
 from openmsi.cli.options import (
     After,
@@ -37,7 +38,6 @@ from openmsi.cli.sending import (
     check_after,
     check_prefix,
     send,
-    source_name,
 )
 from openmsi.cli.show import shown
 from openmsi.errors import TopicRemade, UsageError
@@ -45,7 +45,6 @@ from openmsi.events import Notice
 from openmsi.kafka import describe_topic
 from openmsi.send.filters import Filter
 from openmsi.send.formats import NATIVE
-from openmsi.send.job import SendJob, fit_chunk_size
 from openmsi.send.sender import Sender
 
 
@@ -131,18 +130,11 @@ def run(root: Path, options: SendOptions, how: Watching, host: Host[Sender]) -> 
         raise UsageError("--growing", why, "Leave it out, or write --format native.")
     while True:
         info = describe_topic(options.settings, options.topic)
-        job = SendJob(
-            root,
-            info,
-            fit_chunk_size(options.chunk_size, info, options.format),
-            how.filter,
-            source_name(),
-            prefix=options.prefix,
+        job = replace(
+            options.job(root, info, how.filter),
             settle=how.settle,
             new_only=how.new_only,
             growing=how.growing,
-            format=options.format,
-            max_rate=options.bytes_a_second(),
         )
         try:
             host.report(send(job, options, host.report, host.stop, host.started))

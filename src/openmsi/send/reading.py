@@ -40,8 +40,7 @@ class Reading:
         self.unchanged_entry: Entry | None = None  # set when the content turns out to be sent
         self._descriptor = descriptor
         self._at = 0
-        self._compared: Entry | None = None
-        self._hasher: Hasher | None = None  # while it is compared
+        self._compared: tuple[Entry, Hasher] | None = None
 
     @property
     def comparing(self) -> bool:
@@ -50,8 +49,7 @@ class Reading:
 
     def compare_with(self, sent: Entry) -> None:
         """First find out whether the content is still the one of this entry."""
-        self._compared = sent
-        self._hasher = new_hasher(algorithm_of(Digest(sent.digest)))
+        self._compared = (sent, new_hasher(algorithm_of(Digest(sent.digest))))
 
     def step(self) -> Item | None:
         """Read the next chunk. Returns what is to be produced, if anything.
@@ -60,7 +58,7 @@ class Reading:
             OSError: the file cannot be read.
         """
         if self._compared is not None:
-            self._compare(self._compared)
+            self._compare(*self._compared)
             return None
         if self.transfer.position != self._at:
             self._at = os.lseek(self._descriptor, self.transfer.position, os.SEEK_SET)
@@ -96,14 +94,13 @@ class Reading:
         self.identity = identity
         return self.transfer.settled(identity.size, identity.mtime_ns)
 
-    def _compare(self, sent: Entry) -> None:
-        assert self._hasher is not None
+    def _compare(self, sent: Entry, hasher: Hasher) -> None:
         data = self._read(2**20)
-        self._hasher.update(data)
+        hasher.update(data)
         if data:
             return
         self._compared = None
-        if digest_of(self._hasher, algorithm_of(Digest(sent.digest))) == sent.digest:
+        if digest_of(hasher, algorithm_of(Digest(sent.digest))) == sent.digest:
             size, mtime_ns, inode = self.identity.kept()
             self.unchanged_entry = msgspec.structs.replace(
                 sent, size=size, mtime_ns=mtime_ns, inode=inode

@@ -64,6 +64,7 @@ LARGE_BYTES = 8 * 2**20
 GROWING_SECONDS = 0.5
 MAX_TRIES_ONCE = 5
 BUSY_SECONDS = 0.1
+PATIENCE_SECONDS = 0.05  # in one turn, when nothing can be sent
 STOP_SECONDS = 5.0
 
 
@@ -147,10 +148,10 @@ class Sender:
     def _patience(self) -> float:
         """Seconds to wait for acknowledgements in this turn."""
         if self._outbox.full or self._notes.disk_full:
-            return BUSY_SECONDS / 2
-        if self.reading and (wait := self._pace.wait(time.monotonic())):
-            return min(wait, BUSY_SECONDS / 2)
-        if self.reading or self.finder.scanning or self.finder.has_settled:
+            return PATIENCE_SECONDS
+        if self.reading:
+            return min(self._pace.wait(time.monotonic()), PATIENCE_SECONDS)
+        if self.finder.scanning or self.finder.has_settled:
             return 0.0
         return 0.01 if self._active else 0.0
 
