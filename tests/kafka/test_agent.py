@@ -404,7 +404,9 @@ def test_files_that_do_not_get_away_are_seen_in_the_numbers(site: Site, proxy: P
     site.write(site.watch("one"), site.download("repository"), agent=f"metrics_port = {port}")
     agent = site.start()
     agent.until("rebuilt", path="a.csv")
-    assert number(port, "openmsi_lag_records", 'kind="download"') == 0
+    wait_until(
+        lambda: number(port, "openmsi_lag_records", 'kind="download"') == 0, 10, "all received"
+    )
     proxy.cut(stay_away=True)
     drop(site.folder / "one", "b.csv", "b")
     wait_until(
