@@ -30,6 +30,7 @@ def main() -> None:
     options = dataclasses.replace(Options.quick() if given.quick else Options(), **changes)
     out = given.out or (None if given.quick else RESULTS)
     signal.signal(signal.SIGTERM, _stop)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program has its bytecode
     with tempfile.TemporaryDirectory(prefix="openmsi-benchmark-", dir=given.work) as work:
         failed = 0
         for name in given.parts or PARTS:

@@ -9,11 +9,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
-from rich.console import Console
 from rich.filesize import decimal
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from openmsi import events
 from openmsi.events import Event, Report
@@ -105,20 +101,7 @@ def _receive_summary(event: events.ReceiveSummary) -> str:
     return "files: " + ", ".join(parts)
 
 
-_SUMMARIES = (events.SendSummary, events.ReceiveSummary)
-# Told on a terminal too, above the progress display; single files are not.
-_TELLING = (
-    events.FileFailed,
-    events.FileSkipped,
-    events.FileChanged,
-    events.FileKept,
-    events.VersionStale,
-    events.DeadLetter,
-    events.Waiting,
-    events.Resumed,
-    events.Notice,
-    events.Started,
-)
+SUMMARIES = (events.SendSummary, events.ReceiveSummary)
 
 
 def report_json(event: Event) -> None:
@@ -127,7 +110,7 @@ def report_json(event: Event) -> None:
 
 
 def report_plain(event: Event) -> None:
-    stamp = "" if isinstance(event, _SUMMARIES) else time.strftime("%H:%M:%S ")
+    stamp = "" if isinstance(event, SUMMARIES) else time.strftime("%H:%M:%S ")
     sys.stdout.write(stamp + clean(sentence(event)) + "\n")
     sys.stdout.flush()
 
@@ -138,28 +121,10 @@ def shown(as_json: bool, doing: Callable[[], Doing | None]) -> Iterator[Report]:
     if as_json or not sys.stdout.isatty():
         yield report_json if as_json else report_plain
         return
-    console = Console()
-    live = Live(console=console, get_renderable=lambda: _picture(doing()), refresh_per_second=5)
+    from openmsi.cli.terminal import live  # half of `rich`, which others need not load
 
-    def report(event: Event) -> None:
-        if isinstance(event, (*_TELLING, *_SUMMARIES)):
-            console.print(Text(clean(sentence(event))))
-
-    with live:
+    with live(doing) as report:
         yield report
-
-
-def _picture(doing: Doing | None) -> Table | Text:
-    if doing is None:
-        return Text("")
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(Text(doing.headline, style="bold"))
-    for name, done, size in doing.files[:6]:
-        share = f"{100 * done // size:3d} %" if size else ""
-        bar = "━" * (20 * done // size) if size else ""
-        line = f"  {bar:<20} {share:>5} {decimal(done):>9}  {clean(name)}"
-        grid.add_row(Text(line, overflow="ellipsis", no_wrap=True))
-    return grid
 
 
 class Rate:

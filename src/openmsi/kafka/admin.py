@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from enum import Enum
 from functools import partial
 from typing import Any, TypeVar
@@ -203,7 +203,8 @@ class KafkaAdmin:
             answer = start()
         begun = time.monotonic()
         while not answer.done():
-            self._client.poll(_STEP)
+            wait([answer], _STEP)  # which another thread of the client brings
+            self._client.poll(0)
             waited = time.monotonic() - begun
             if trouble.error is not None and not is_unreachable(trouble.error):
                 raise to_error(trouble.error, self._where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -13,6 +14,9 @@ from openmsi.kafka.mapping import mapped, to_error
 from openmsi.kafka.seam import Delivery, Notice, TopicInfo
 from openmsi.kafka.settings import KafkaSettings, producer_config
 from openmsi.protocol import Record
+
+_HASTE_SECONDS = 0.2
+_HASTE_TRIES = 3
 
 
 class KafkaProducer:
@@ -33,6 +37,16 @@ class KafkaProducer:
         config = {**producer_config(settings, topic), "error_cb": self._conditions.heard}
         with mapped("Kafka client"):
             self._client = Client(config)
+        self._hasten()
+
+    def _hasten(self) -> None:
+        # librdkafka asks for its producer id whenever metadata arrive, else twice a second. The
+        # first come from a bootstrap server, whose connection it then gives up; a second answer,
+        # from a broker that it stays with, often saves the half second.
+        for _ in range(_HASTE_TRIES):
+            with suppress(KafkaException):
+                if self._client.list_topics(self._topic, _HASTE_SECONDS).orig_broker_id >= 0:
+                    return
 
     def produce(self, record: Record, token: object) -> bool:
         """See `Producer.produce`. What can never be sent is taken too, and fails in `poll`."""

@@ -22,6 +22,9 @@ _MESSAGE_BYTES = (1_000, 1_000_000_000)
 
 _ALL_DEFAULTS: Config = {
     "client.id": "openmsi",
+    # The first broker that a client finds is only asked for the others; it then waits half of
+    # this before it connects to one of them.
+    "reconnect.backoff.ms": 20,
     # A broker that comes back is found within two seconds; librdkafka's own limit is ten.
     "reconnect.backoff.max.ms": 2_000,
     "socket.keepalive.enable": True,
