@@ -38,7 +38,7 @@ from openmsi.send.filters import DEFAULT_EXCLUDES
 SOURCE = Path(openmsi.__path__[0])
 REFERENCE = Path(__file__).with_name("reference.md")
 # Programs, of which some need Windows.
-_NOT_IMPORTED = {"openmsi.__main__", "openmsi.service.control", "openmsi.service.windows"}
+_NOT_IMPORTED = {"openmsi.service.control", "openmsi.service.windows"}
 _HIDDEN_OPTIONS = {"install_completion", "show_completion"}
 
 

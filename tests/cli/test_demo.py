@@ -298,7 +298,8 @@ def test_a_killed_child_is_told(
 
 _IMPATIENT = """
 import sys
-from openmsi.cli import main, trial
+from openmsi.__main__ import main
+from openmsi.cli import trial
 trial.STALL_SECONDS = 4.0
 sys.argv = ["openmsi", *sys.argv[1:]]
 main()

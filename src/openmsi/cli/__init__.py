@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from importlib import import_module
 from typing import Annotated
@@ -10,7 +9,6 @@ from typing import Annotated
 import typer
 
 from openmsi import __version__
-from openmsi.cli.entry import guarded
 
 # Each in the module of its name: a function, or an app of several commands.
 VERBS = (
@@ -69,9 +67,8 @@ def make_app(verbs: Iterable[str] = VERBS) -> typer.Typer:
     return app
 
 
-def main() -> None:
-    """The console script `openmsi`."""
+def named_app(arguments: list[str]) -> typer.Typer:
+    """The program with the verb that these arguments name; with all when they name none."""
     # To import the modules of all verbs takes longer than sending a small file.
-    named = sys.argv[1:2]
-    app = make_app(named if set(named) & set(VERBS) else VERBS)
-    guarded("openmsi", app)  # exits by itself, also after a usage error
+    named = arguments[:1]
+    return make_app(named if set(named) & set(VERBS) else VERBS)
