@@ -34,8 +34,9 @@ from openmsi.cli import agent_log
 from openmsi.config import read_agent
 from openmsi.errors import LocalDiskError
 from openmsi.receive import receiver as receiving
+from openmsi.receive.job import ReceiveJob
 from openmsi.receive.journal import Journal
-from openmsi.receive.receiver import ReceiveJob, Receiver
+from openmsi.receive.receiver import Receiver
 from openmsi.send import finder, ledger, outbox, reading, sender
 from openmsi.send.filters import Filter
 from openmsi.send.job import SendJob

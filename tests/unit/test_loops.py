@@ -51,8 +51,9 @@ from openmsi.protocol import (
 from openmsi.protocol import Path as TopicPath
 from openmsi.protocol.native import decode_native
 from openmsi.receive import receiver as receiving
+from openmsi.receive.job import ReceiveJob
 from openmsi.receive.journal import Journal
-from openmsi.receive.receiver import ReceiveJob, Receiver
+from openmsi.receive.receiver import Receiver
 from openmsi.receive.spool import Spool
 from openmsi.send import notes
 from openmsi.send import sender as sending

@@ -28,8 +28,9 @@ from openmsi.cli.show import Doing, Rate, shown
 from openmsi.errors import SomeFailed, TopicRemade
 from openmsi.events import Notice, ReceiveSummary
 from openmsi.kafka import KafkaSettings, TopicInfo, describe_topic, open_consumer
+from openmsi.receive.job import ReceiveJob
 from openmsi.receive.journal import Journal, journal_path, own_group
-from openmsi.receive.receiver import ReceiveJob, Receiver
+from openmsi.receive.receiver import Receiver
 from openmsi.sinks import DirectorySink
 from openmsi.state import hold, state_file
 

@@ -11,8 +11,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
-import msgspec
-
 from openmsi.errors import (
     DiskFull,
     LocalDiskError,
@@ -29,7 +27,7 @@ from openmsi.events import (
     Started,
     Waits,
 )
-from openmsi.kafka.seam import Consumer, Fetched, TopicInfo
+from openmsi.kafka.seam import Consumer, Fetched
 from openmsi.kafka.seam import Notice as OnNotice
 from openmsi.protocol import (
     Abort,
@@ -50,6 +48,7 @@ from openmsi.receive.assembly import (
     Write,
 )
 from openmsi.receive.ending import TopicEnd
+from openmsi.receive.job import ReceiveJob, ReceiveStats
 from openmsi.receive.journal import Journaling
 from openmsi.receive.resume import where_to_start
 from openmsi.receive.sharing import Sharing
@@ -66,37 +65,8 @@ POLL_SECONDS = 0.1
 BATCH_BYTES = 16 * 2**20
 VERIFY_BYTES = 256 * 2**20  # read between two polls; about a second
 MIN_BATCH, MAX_BATCH = 16, 1000
-BEGINNING = -2
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.EAGAIN}
 _TOO_FAR = {errno.EFBIG, errno.EINVAL, errno.EOVERFLOW}
-
-
-class ReceiveJob(msgspec.Struct, frozen=True):
-    """What to receive.
-
-    Args:
-        until_end: stop where the topic ended when its partitions were assigned.
-        stale_after: seconds after which an unfinished version holds nothing back any more.
-        destination: where the files go, for those who are told.
-    """
-
-    topic: TopicInfo
-    group: str
-    until_end: bool = False
-    stale_after: float = 86_400.0
-    destination: str = ""
-
-
-class ReceiveStats(msgspec.Struct):
-    """Running totals, read by a progress display while the receiver works. Sizes in bytes."""
-
-    rebuilt: int = 0
-    bytes_rebuilt: int = 0
-    bytes_received: int = 0
-    records: int = 0
-    dead_letters: int = 0
-    open: int = 0
-    lag: int = 0  # records that are in the topic and were not received yet
 
 
 class Receiver:
@@ -157,14 +127,7 @@ class Receiver:
             self._close()
         for path, _ in incomplete if self._job.until_end else ():
             self._report(Notice(f"{path}: not all of it is in the topic yet"))
-        stats = self.stats
-        return ReceiveSummary(
-            stats.rebuilt,
-            stats.bytes_rebuilt,
-            stats.dead_letters,
-            len(incomplete),
-            time.monotonic() - began,
-        )
+        return self.stats.summary(len(incomplete), time.monotonic() - began)
 
     def _turn(self) -> None:
         if self._blocked:

@@ -13,8 +13,9 @@ from openmsi.kafka.seam import Consumer, Fetched, ReadRecord, Rebalanced, TopicI
 from openmsi.kafka.seam import Notice as OnNotice
 from openmsi.protocol import SEVERAL, Chunk, Manifest, Path, SafePoint, VersionId, decode
 from openmsi.receive.assembly import Current, Saved
+from openmsi.receive.job import ReceiveJob
 from openmsi.receive.journal import Journal
-from openmsi.receive.receiver import ReceiveJob, Receiver
+from openmsi.receive.receiver import Receiver
 from openmsi.receive.sink import Sink
 
 

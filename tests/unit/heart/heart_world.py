@@ -40,7 +40,8 @@ from openmsi.protocol import (
 from openmsi.protocol import Path as TopicPath
 from openmsi.protocol.native import decode_native
 from openmsi.receive.assembly import Current, Saved
-from openmsi.receive.receiver import ReceiveJob, Receiver
+from openmsi.receive.job import ReceiveJob
+from openmsi.receive.receiver import Receiver
 from openmsi.send.files import Identity, open_to_read
 from openmsi.send.filters import Filter
 from openmsi.send.job import SendJob

@@ -35,7 +35,8 @@ from openmsi.cli.watch import run as run_watch
 from openmsi.config import FRESH_GROUPS
 from openmsi.errors import LocalDiskError, UsageError
 from openmsi.events import Event, FileRebuilt, FileSent, ReceiveSummary, SendSummary, Started
-from openmsi.receive.receiver import Receiver, ReceiveStats
+from openmsi.receive.job import ReceiveStats
+from openmsi.receive.receiver import Receiver
 from openmsi.send.filters import DEFAULT_EXCLUDES, Filter
 from openmsi.send.formats import NATIVE
 from openmsi.send.sender import Sender
