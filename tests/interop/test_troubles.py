@@ -109,7 +109,7 @@ def test_delete_and_growing_are_refused_in_the_older_format(lab: Lab) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_nothing_of_libsodium_is_needed() -> None:
-    program = "import openmsi.cli; print(open('/proc/self/maps').read())"
+    program = "import openmsi.cli as c; c.make_app(); print(open('/proc/self/maps').read())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert b"rdkafka" in done.stdout
     assert b"sodium" not in done.stdout
