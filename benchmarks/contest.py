@@ -47,13 +47,14 @@ class Contestant:
 def contest(
     contestants: Sequence[Contestant], repeats: int, source: Path | None = None
 ) -> dict[str, list[Run]]:
-    """Let each run once, then each again, so that what disturbs the machine meets all of them.
+    """Let each run once, then each again in the reverse order, and so on: what disturbs the
+    machine meets all of them, and none always comes after the same other one.
 
     The files of `source` are read before each run: a machine may take what nobody uses out of its
     page cache, where they would be after an acquisition.
     """
     for number in range(repeats):
-        for each in contestants:
+        for each in contestants if number % 2 == 0 else reversed(contestants):
             if source is not None:
                 _read(source)
             each.runs.append(each.run(number))

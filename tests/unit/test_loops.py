@@ -257,7 +257,6 @@ def close_journal(receiver: Receiver) -> None:
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(receiving, "CHECKPOINT_SECONDS", 0.0)  # one in every turn
     monkeypatch.setattr(receiving, "MAX_BATCH", 4)
-    monkeypatch.setattr(receiving, "MIN_BATCH", 4)
     monkeypatch.setattr(notes, "LEDGER_SECONDS", 0.0)
     monkeypatch.setattr(sending, "STOP_SECONDS", 0.0)
     return Lab(tmp_path)
