@@ -47,14 +47,15 @@ class Contestant:
 def contest(
     contestants: Sequence[Contestant], repeats: int, source: Path | None = None
 ) -> dict[str, list[Run]]:
-    """Let each run once, then each again in the reverse order, and so on: what disturbs the
-    machine meets all of them, and none always comes after the same other one.
+    """Let each run once, then each again, neighbours changing places: what disturbs the machine
+    meets all of them, and of the first two, each comes as often first as second.
 
     The files of `source` are read before each run: a machine may take what nobody uses out of its
     page cache, where they would be after an acquisition.
     """
     for number in range(repeats):
-        for each in contestants if number % 2 == 0 else reversed(contestants):
+        for place in sorted(range(len(contestants)), key=(number % 2).__xor__):
+            each = contestants[place]
             if source is not None:
                 _read(source)
             each.runs.append(each.run(number))

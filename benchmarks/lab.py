@@ -30,7 +30,7 @@ _DELETE_SOON = {"log.segment.delete.delay.ms": "200", "log.initial.task.delay.ms
 class Options:
     """How much work there is; the defaults are those of the documented results."""
 
-    repeats: int = 6  # an even number: contestants change their order each time
+    repeats: int = 6  # an even number: contestants change places each time
     large_mb: int = 2000
     files: int = 10_000
     peer: Path | None = None  # the directory with the peer's programs
