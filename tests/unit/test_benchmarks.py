@@ -61,7 +61,7 @@ def test_no_program_is_left_when_the_benchmark_is_stopped(tmp_path: Path) -> Non
         os.kill(int(pid.read_text()), 0)
 
 
-def test_contestants_take_turns() -> None:
+def test_contestants_take_turns_and_change_places() -> None:
     turns: list[str] = []
 
     def contestant(name: str, seconds: float) -> Contestant:
@@ -73,7 +73,7 @@ def test_contestants_take_turns() -> None:
 
     one, other = contestant("one", 1), contestant("other", 3)
     contest([one, other], 3)
-    assert " ".join(turns) == "one0 -one0 other0 -other0 one1 -one1 other1 -other1 " + (
+    assert " ".join(turns) == "one0 -one0 other0 -other0 other1 -other1 one1 -one1 " + (
         "one2 -one2 other2 -other2"
     )
     table = compared("Sent", [one, other], 60, "MB")
