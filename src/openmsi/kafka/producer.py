@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as Client
@@ -45,7 +46,7 @@ class KafkaProducer:
         # from a broker that it stays with, often saves the half second.
         for _ in range(_HASTE_TRIES):
             with suppress(KafkaException):
-                if self._client.list_topics(self._topic, _HASTE_SECONDS).orig_broker_id >= 0:
+                if self._probe(_HASTE_SECONDS).orig_broker_id >= 0:
                     return
 
     def produce(self, record: Record, token: object) -> bool:
@@ -113,7 +114,7 @@ class KafkaProducer:
             self._client.purge()
             self._client.poll(0)
 
-    def _probe(self, timeout: float) -> object:
+    def _probe(self, timeout: float) -> Any:
         return self._client.list_topics(self._topic, timeout)
 
     def close(self) -> None:
