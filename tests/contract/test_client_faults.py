@@ -109,9 +109,12 @@ def test_a_fatal_error_fails_every_token_once_and_another_producer_goes_on(
         assert settled(producer, 1)[0].error is None
 
 
-def test_a_producer_that_may_not_write_at_all_says_so(mock: MockCluster) -> None:
+# The refusal comes while the record waits, or before there is one.
+@pytest.mark.parametrize("pause", [0.0, 1.0])
+def test_a_producer_that_may_not_write_at_all_says_so(mock: MockCluster, pause: float) -> None:
     mock.answer_with(INIT_PRODUCER_ID, *[CLUSTER_DENIED] * 5)
     with closing(producer_of(mock)) as producer:
+        time.sleep(pause)
         producer.produce(Record(b"k", b"v", []), 0)
         error = settled(producer, 1)[0].error
     assert isinstance(error, NotAuthorized)

@@ -18,6 +18,8 @@ from openmsi.protocol import Record
 
 _HASTE_SECONDS = 0.2
 _HASTE_TRIES = 3
+_EVENT_SECONDS = 0.1
+_EVENT_TRIES = 10
 
 
 class KafkaProducer:
@@ -62,8 +64,17 @@ class KafkaProducer:
         except BufferError:
             return False
         except KafkaException as exception:
+            self._hear_why(exception.args[0])
             self._delivered.append(Delivery(token, -1, -1, self._error(exception.args[0])))
         return True
+
+    def _hear_why(self, refusal: KafkaError) -> None:
+        # After a fatal error librdkafka refuses records with a bare "fatal"; the reason is an
+        # event, which may not have been served before.
+        for _ in range(_EVENT_TRIES):
+            if refusal.code() != KafkaError._FATAL or self._conditions.fatal:
+                return
+            self._serve(_EVENT_SECONDS)
 
     def _done(self, token: object, error: KafkaError | None, message: Message) -> None:
         # Keep nothing of `message`: it holds a copy of the value.
