@@ -50,21 +50,22 @@ def contest(
     """Let each run once, then each again, neighbours changing places: what disturbs the machine
     meets all of them, and of the first two, each comes as often first as second.
 
-    The files of `source` are read before each run: a machine may take what nobody uses out of its
-    page cache, where they would be after an acquisition.
+    The files of `source` are read before each run.
     """
     for number in range(repeats):
         for place in sorted(range(len(contestants)), key=(number % 2).__xor__):
             each = contestants[place]
             if source is not None:
-                _read(source)
+                read_through(source)
             each.runs.append(each.run(number))
             print(f"  {each.name}: {each.runs[-1].seconds:.2f} s", file=sys.stderr)
             each.after(number)
     return {each.name: each.runs for each in contestants}
 
 
-def _read(source: Path) -> None:
+def read_through(source: Path) -> None:
+    """Read all files of `source`: a machine may take what nobody uses out of its page cache, where
+    they would be after an acquisition."""
     for each in source.rglob("*") if source.is_dir() else [source]:
         if each.is_file():
             with open(each, "rb") as file:

@@ -15,6 +15,7 @@ _LINGER_MS = (0, 5, 50)
 _FETCH: dict[str, dict[str, int]] = {
     "openmsi's own": {},
     "queued.max.messages.kbytes 4 MiB": {"queued_max_messages_kbytes": 4 * 1024},
+    "queued.max.messages.kbytes 16 MiB": {"queued_max_messages_kbytes": 16 * 1024},
     "queued.max.messages.kbytes 64 MiB": {"queued_max_messages_kbytes": 64 * 1024},
     "fetch.max.bytes 2 MiB": {"fetch_max_bytes": 2 * 1024 * 1024},
     "fetch.message.max.bytes 1 MiB": {"fetch_message_max_bytes": 1024 * 1024},

@@ -40,7 +40,7 @@ _CONSUMER_DEFAULTS: Config = {
     "heartbeat.interval.ms": 3_000,
     # What is fetched ahead, and in one answer: an answer that takes longer than socket.timeout.ms
     # (60 s) is thrown away and asked for again, for ever on a link slower than about 1 Mbit/s.
-    "queued.max.messages.kbytes": 16 * 1024,
+    "queued.max.messages.kbytes": 8 * 1024,
     "fetch.max.bytes": 8 * _MIB,
     # Two default chunks with all around them: the broker cuts an answer off at this size, and a
     # record that is cut off is sent again as a whole.
