@@ -17,6 +17,7 @@ _CHUNKS_PER_MB = MB // _CHUNK
 # A short job is run so often in each round: the start of the programs is what it varies with.
 _SHORT, _AGAIN = 1000, 10
 _FEW = 300
+_VERBS = ("sent", "received")
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,7 @@ def cost(lab: Lab) -> Result:
             for job in [start, *trees, *files]:
                 if again and job.count > _SHORT:
                     continue
-                both = _both_ways(lab, job, f"{job.source.name}-{repeat}-{again}")
-                for verb, run in both.items():
-                    runs.setdefault(f"{job.name}, {verb}", []).append(run)
+                _both_ways(lab, job, f"{job.source.name}-{repeat}-{again}", runs)
     per_file, file_lines = _over("file", trees, runs)
     per_chunk, chunk_lines = _over("chunk", files, runs)
     return Result(
@@ -77,7 +76,7 @@ def _over(what: str, jobs: Sequence[_Job], runs: dict[str, list[Run]]) -> tuple[
     title = f"CPU per {what}"
     table = Table(title, ["ms", "min", "max", "times the first"], [])
     lines: dict[str, list[tuple[float, float]]] = {}
-    for verb in ("sent", "received"):
+    for verb in _VERBS:
         start = statistics.median(run.cpu for run in runs[f"start, {verb}"])
         bars = [
             Bar.of(
@@ -111,7 +110,8 @@ def memory(lab: Lab) -> Result:
         ["sender MB", "receiver MB", "to send, CPU ms each", "to receive, CPU ms each"],
         [],
     )
-    panels, facts, runs = [], [], {}
+    panels, facts = [], []
+    runs: dict[str, list[Run]] = {}
     for table, amounts, unit in (
         (sizes, lab.options.memory_mb, "MB"),
         (trees, lab.options.memory_files, "files"),
@@ -120,18 +120,15 @@ def memory(lab: Lab) -> Result:
         of_file = unit == "MB"
         for amount in amounts:
             source = lab.large_file(amount) if of_file else lab.small_files(amount, 1000)
-            name = f"{amount:,} {unit}"
-            both: dict[str, list[Run]] = {}
+            job = _Job(f"{amount:,} {unit}", source, 0)
             for again in range(lab.options.repeats if of_file else 1):
-                job = _Job(name, source, 0)
-                for verb, run in _both_ways(lab, job, f"memory-{source.name}-{again}").items():
-                    both.setdefault(verb, []).append(run)
+                _both_ways(lab, job, f"memory-{source.name}-{again}", runs)
             if of_file:
                 remove(source)
-            runs.update({f"{name}, {verb}": found for verb, found in both.items()})
-            peaks = [statistics.median(run.rss for run in found) / MB for found in both.values()]
-            cpu = [statistics.median(run.cpu for run in found) for found in both.values()]
-            table.rows.append([name, *peaks, *(1000 * each / amount for each in cpu)])
+            both = [runs[f"{job.name}, {verb}"] for verb in _VERBS]
+            peaks = [statistics.median(run.rss for run in found) / MB for found in both]
+            cpu = [statistics.median(run.cpu for run in found) for found in both]
+            table.rows.append([job.name, *peaks, *(1000 * each / amount for each in cpu)])
             for line, peak in zip(lines.values(), peaks, strict=True):
                 line.append((amount, peak))
         across = "size of the file, MB" if of_file else "files in the tree"
@@ -148,16 +145,17 @@ def memory(lab: Lab) -> Result:
     )
 
 
-def _both_ways(lab: Lab, job: _Job, name: str) -> dict[str, Run]:
+def _both_ways(lab: Lab, job: _Job, name: str, runs: dict[str, list[Run]]) -> None:
+    """Send and receive once, and add both to `runs`."""
     topic, target = lab.topic(), lab.path(f"out-{name}")
     upload = lab.openmsi("upload", job.source, "-t", topic, *job.options, state=f"s-{name}")
     download = lab.openmsi("download", target, "-t", topic, "--until-end", state=f"r-{name}")
     read_through(job.source)
-    runs = {"sent": measured(upload), "received": measured(download)}
+    for verb, command in zip(_VERBS, (upload, download), strict=True):
+        runs.setdefault(f"{job.name}, {verb}", []).append(measured(command))
     lab.drop(topic)
     if _entries(job.source) <= _FEW:  # others stay until the end: see Contestant
         remove(target)
-    return runs
 
 
 def _entries(source: Path) -> int:
